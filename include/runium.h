@@ -1,0 +1,526 @@
+/*
+ * Runium: any function becomes a task.
+ *
+ *     rn_runtime *rn = rn_open();
+ *     rn_future *future = rn_run(rn, send_email, .arg = rn_text("bob@example.org"), .on_error = resend);
+ *     rn_value result = rn_result(future);
+ *     rn_release(future);
+ *     rn_close(rn);
+ *
+ * The laws
+ *   Ownership  What you return or pass as an argument you give away. What you receive as a parameter
+ *              you borrow. A result belongs to its future. rn_keep() turns a borrowed value into one
+ *              that you own; rn_drop() gives one that you own back.
+ *   NULL       No function here returns NULL for a future or a runtime. One that could not be made is
+ *              a failed one, and says why. A pointer parameter may be NULL only where that is said.
+ *   Errors     An expected failure is a value of kind RN_ERROR or a negative rn_code. A mistake in
+ *              the calling program (a future used after its release, a value read as another kind)
+ *              stops the program with a message that names the function and the value.
+ *   Threads    Every function may be called from any thread, from tasks, hooks and done callbacks,
+ *              unless its comment says otherwise. No lock is held while your code runs.
+ *   Time       Durations are signed 64-bit nanoseconds on the monotonic clock, at most RN_DURATION_MAX.
+ *   Growth     A struct that starts with `size` may grow at its end. The macros fill `size` in. A
+ *              larger struct from a newer header is accepted if the part unknown here is zero.
+ *   fork()     In the child every runtime, future and call of the parent answers RN_FORKED, at once;
+ *              the child may open runtimes of its own. Nothing changes for the parent.
+ *
+ * C11 or newer; C++11 or newer. The one-line calls need designated initialisers, hence C or C++20;
+ * older C++ fills in an rn_task and calls rn_submit(). Link with -lrunium.
+ */
+#ifndef RUNIUM_H
+#define RUNIUM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RN_VERSION_MAJOR 0
+#define RN_VERSION_MINOR 1
+#define RN_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define RN_API __attribute__((visibility("default")))
+#define RN_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#define RN_MUST_USE __attribute__((warn_unused_result))
+#else
+#define RN_API
+#define RN_PRINTF(text, first)
+#define RN_MUST_USE
+#endif
+
+#if defined(__cplusplus) && __cplusplus >= 202002L
+#define RNI_DEFAULT {} /* keeps g++ from warning about members that a task does not set */
+#else
+#define RNI_DEFAULT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rn_runtime rn_runtime; /* owns workers, timers and pending runs */
+typedef struct rn_future rn_future;   /* the outcome of one run, now or later */
+typedef struct rn_call rn_call;       /* what a function or hook sees of the run that called it */
+
+/*
+ * What a task takes, returns, and hands to its hooks: 16 bytes, passed in registers. Made and read
+ * by the functions under "Values"; the members may change their meaning.
+ */
+typedef struct rn_value {
+    uint32_t kind;
+    uint32_t aux;
+    uint64_t bits;
+} rn_value;
+
+/* ------------------------------------------------------------------------------------------------
+ * Codes
+ * Zero is success, negative codes are Runium's and never change their number, positive codes are
+ * yours: by habit an errno value.
+ */
+enum rn_code {
+    RN_OK = 0,
+    RN_NO_MEMORY = -1,   /* an allocation was refused */
+    RN_INVALID = -2,     /* an argument is outside what is accepted; the message shows both */
+    RN_CLOSED = -3,      /* the runtime is closing or closed */
+    RN_CANCELLED = -4,   /* the run was cancelled before its first iteration */
+    RN_TIMED_OUT = -5,   /* the time given for a wait is over */
+    RN_DEADLOCK = -6,    /* this wait could never end; the message shows the chain of tasks */
+    RN_NO_THREADS = -7,  /* the system refused every thread */
+    RN_QUEUE_FULL = -8,  /* .queue_limit runs are pending and .when_full is RN_FAIL */
+    RN_FORKED = -9,      /* the handle belongs to the parent of this process */
+    RN_TOO_LARGE = -10,  /* a text or a byte string is longer than RN_LENGTH_MAX */
+    RN_UNSUPPORTED = -11 /* not in this build; the message names what is */
+};
+
+/* The name of a code, "RN_TIMED_OUT"; for other codes "unknown code". Returns a constant. */
+RN_API const char *rn_code_name(int code);
+
+/* ------------------------------------------------------------------------------------------------
+ * Durations and times
+ */
+#define RN_NANOSECONDS(n) ((int64_t)(n))
+#define RN_MICROSECONDS(n) ((int64_t)((n)*INT64_C(1000)))
+#define RN_MILLISECONDS(n) ((int64_t)((n)*INT64_C(1000000)))
+#define RN_SECONDS(n) ((int64_t)((n)*INT64_C(1000000000)))
+#define RN_MINUTES(n) ((int64_t)((n)*INT64_C(60000000000)))
+#define RN_HOURS(n) ((int64_t)((n)*INT64_C(3600000000000)))
+#define RN_DAYS(n) ((int64_t)((n)*INT64_C(86400000000000)))
+#define RN_WEEKS(n) ((int64_t)((n)*INT64_C(604800000000000)))
+
+/* The longest duration accepted anywhere: 100 years of 365.25 days. */
+#define RN_DURATION_MAX INT64_C(3155760000000000000)
+
+/*
+ * Reads a duration: "10 seconds", "1.5 hours", "250 ms". Units: ns, us, ms, s, m, h, d, w and the
+ * words nanosecond(s) to week(s), sec(s), min(s), hr(s); any case; a bare number is seconds.
+ * Returns   none, and the duration in *duration_ns; or an error, *duration_ns untouched.
+ * Errors    RN_INVALID: not a duration, negative, or beyond RN_DURATION_MAX; shows the text and the units.
+ * Ownership An error is yours to drop.
+ */
+RN_API rn_value rn_parse_duration(const char *text, int64_t *duration_ns);
+
+/*
+ * Reads a date and time: "2030-12-24 18:00", "2030-12-24T18:00:30", local; a trailing "Z" or
+ * "+02:00" fixes the offset. Result: nanoseconds since 1970-01-01 00:00 UTC.
+ * Returns, errors and ownership as rn_parse_duration().
+ */
+RN_API rn_value rn_parse_time(const char *text, int64_t *time_ns);
+
+/* ------------------------------------------------------------------------------------------------
+ * Values
+ */
+enum rn_kind {
+    RN_NONE = 0,
+    RN_BOOL = 1,
+    RN_INT = 2,
+    RN_FLOAT = 3,
+    RN_TEXT = 4,
+    RN_BYTES = 5,
+    RN_POINTER = 6,
+    RN_ERROR = 7
+};
+
+/* The longest text or byte string: 4 GiB - 1 byte. */
+#define RN_LENGTH_MAX UINT32_MAX
+
+/*
+ * Making values. Each result is yours, until you return it, pass it as an argument, or drop it.
+ * Those that copy (text, bytes, owned pointers, errors) may fail; the failure is an error value,
+ * so that it travels to wherever the value was bound for.
+ * Errors    RN_NO_MEMORY; RN_TOO_LARGE beyond RN_LENGTH_MAX; RN_INVALID: NULL, or a NUL within a text.
+ */
+RN_API rn_value rn_none(void);
+RN_API rn_value rn_bool(bool value);
+RN_API rn_value rn_int(int64_t value);
+RN_API rn_value rn_float(double value);
+RN_API rn_value rn_text(const char *text);                                      /* copies */
+RN_API rn_value rn_text_n(const char *text, size_t length);                     /* copies; no NUL inside */
+RN_API rn_value rn_textf(const char *format, ...) RN_PRINTF(1, 2);              /* as printf */
+RN_API rn_value rn_bytes(const void *data, size_t size);                        /* copies */
+RN_API rn_value rn_pointer(void *pointer);                                      /* threads only; stays yours */
+RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer)); /* destroyed with the value, once */
+
+/* A text that is not copied: for string literals only. Never fails. */
+#define rn_literal(text) rni_literal("" text "", sizeof(text) - 1)
+RN_API rn_value rni_literal(const char *text, size_t length);
+
+/*
+ * An error, with where it arose: `return rn_error(EIO, "smtp: %s", reason);`
+ * code      Any number but 0, see enum rn_code. A 0 is replaced by RN_INVALID.
+ * The second form takes `cause`, an error that you own, into the new one.
+ */
+#define rn_error(code, ...) rn_error_at(__FILE__, __LINE__, (code), __VA_ARGS__)
+#define rn_error_because(cause, code, ...) rn_error_because_at(__FILE__, __LINE__, (cause), (code), __VA_ARGS__)
+RN_API rn_value rn_error_at(const char *file, int line, int code, const char *format, ...) RN_PRINTF(4, 5);
+RN_API rn_value rn_error_because_at(const char *file, int line, rn_value cause, int code, const char *format, ...)
+    RN_PRINTF(5, 6);
+
+/* Another owner of the same value: each keep is paired with one drop. Returns its parameter. */
+RN_API rn_value rn_keep(rn_value value);
+RN_API void rn_drop(rn_value value);
+
+/*
+ * Reading values. Pointers are borrowed from the value. Reading a value as a kind that it is not is
+ * a mistake in the program: rn_kind() tells first.
+ */
+RN_API enum rn_kind rn_kind(rn_value value);
+RN_API const char *rn_kind_name(enum rn_kind kind);
+RN_API bool rn_is_none(rn_value value);
+RN_API bool rn_is_error(rn_value value);
+RN_API bool rn_as_bool(rn_value value);
+RN_API int64_t rn_as_int(rn_value value);
+RN_API double rn_as_float(rn_value value);
+RN_API const char *rn_as_text(rn_value value); /* ends with a NUL */
+RN_API const void *rn_as_bytes(rn_value value);
+RN_API void *rn_as_pointer(rn_value value);
+RN_API size_t rn_length(rn_value value); /* of a text (without its NUL) or of bytes */
+
+/* An error's parts. What is not known is "" or 0; a cause that is not there is none. Borrowed. */
+RN_API int rn_error_code(rn_value error);
+RN_API const char *rn_error_message(rn_value error);
+RN_API const char *rn_error_task(rn_value error);     /* name of the task whose iteration returned it */
+RN_API const char *rn_error_hook(rn_value error);     /* "on_iter" ...: the hook that returned it, else "" */
+RN_API uint64_t rn_error_iteration(rn_value error);   /* 1, 2, 3 ...; 0 outside a task */
+RN_API const char *rn_error_file(rn_value error);
+RN_API int rn_error_line(rn_value error);
+RN_API rn_value rn_error_cause(rn_value error);
+
+/*
+ * Any value as text for people, as snprintf(): at most size bytes with the NUL; an error with its
+ * origin and its causes, a line each. Returns the length that the whole text has.
+ */
+RN_API size_t rn_format(rn_value value, char *buffer, size_t size);
+
+/* ------------------------------------------------------------------------------------------------
+ * Tasks: what to run. A plain struct; all zero is the default. The four hook types are four
+ * contracts: a hook in the wrong place does not compile.
+ */
+typedef rn_value rn_task_fn(rn_call *call);
+typedef rn_value rn_success_fn(rn_call *call, rn_value success);
+typedef rn_value rn_error_fn(rn_call *call, rn_value error);
+typedef rn_value rn_outcome_fn(rn_call *call, rn_value success, rn_value error);
+typedef void rn_done_fn(rn_future *future, void *context);
+
+/* For .updates_result: the hooks whose return value replaces the result of the run; the last one wins. */
+#define RN_ON_ITER 1u
+#define RN_ON_SUCCESS 2u
+#define RN_ON_ERROR 4u
+#define RN_ON_FINISHED 8u
+
+/* rn_remaining() of a run without end. */
+#define RN_ENDLESS UINT64_MAX
+
+/*
+ * The order in a run: function, on_iter, [function, on_iter ...], on_success or on_error,
+ * on_finished, then the future completes, then its done callbacks. All hooks run in the worker
+ * that ran the iteration before them, and see the outcome of that iteration: the parameter that
+ * does not apply is none. A hook that returns an error ends the schedule, and its error becomes
+ * the result. A hook's other return values are dropped, unless .updates_result names the hook.
+ *
+ * Schedule: neither .times nor .every: once. .times alone: so many iterations, back to back.
+ * .every alone: until stopped. Both: so many, at that fixed rate: iteration k is due at start +
+ * (k - 1) x every; an iteration still running then makes that tick a missed one (rn_missed()).
+ * The first starts at once, or .start_in later, or .at a time. The _text forms take text as
+ * rn_parse_duration() and rn_parse_time() do; giving both forms of one is an error.
+ *
+ * In C++20 the members must be named in this order.
+ */
+typedef struct rn_task {
+    size_t size RNI_DEFAULT;                 /* sizeof(rn_task) */
+    const char *origin RNI_DEFAULT;          /* set by rn_run: name NUL file:line; a constant, or NULL */
+    rn_task_fn *function RNI_DEFAULT;
+    rn_value arg RNI_DEFAULT;                /* given away; an error value fails the run with that error */
+    rn_outcome_fn *on_iter RNI_DEFAULT;      /* after every iteration */
+    rn_success_fn *on_success RNI_DEFAULT;   /* once, if the last iteration succeeded */
+    rn_error_fn *on_error RNI_DEFAULT;       /* once, if the last iteration failed */
+    rn_outcome_fn *on_finished RNI_DEFAULT;  /* once, at the end */
+    unsigned updates_result RNI_DEFAULT;     /* RN_ON_ITER | RN_ON_SUCCESS | RN_ON_ERROR | RN_ON_FINISHED */
+    uint64_t times RNI_DEFAULT;              /* 0: once, or endless with every */
+    int64_t every RNI_DEFAULT;               /* period in ns; 0: none */
+    const char *every_text RNI_DEFAULT;
+    int64_t start_in RNI_DEFAULT;            /* delay in ns */
+    const char *start_in_text RNI_DEFAULT;
+    int64_t at RNI_DEFAULT;                  /* ns since 1970 UTC; 0: not used; a time gone by: at once */
+    const char *at_text RNI_DEFAULT;
+    const char *name RNI_DEFAULT;            /* copied, cut at RN_NAME_MAX bytes; NULL: the function's name */
+} rn_task;
+
+#define RN_NAME_MAX 63u
+
+/*
+ * Starts a run of the task and returns its future at once.
+ *     rn_future *future = rn_run(rn, send_email, .arg = rn_text("bob"), .times = 3);
+ * Returns   A future, never NULL. Yours until rn_release().
+ * Errors    A run that could not start is a future that is done, with RN_NO_MEMORY, RN_CLOSED,
+ *           RN_INVALID (function NULL, an unknown size, a duration outside 0 .. RN_DURATION_MAX, both
+ *           forms of one field), RN_QUEUE_FULL, or with .arg where that is an error. No hook runs then.
+ * Ownership .arg is taken, also on failure. Everything else is copied.
+ * Blocks    Only where .when_full is RN_BLOCK or RN_CALLER_RUNS, and the queue is full.
+ */
+#ifdef __cplusplus
+#if __cplusplus >= 202002L
+#define rn_run(runtime, ...) rn_submit((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run_detached(runtime, ...) rn_submit_detached((runtime), RNI_TASK(__VA_ARGS__))
+#endif
+#define RNI_TASK(...) \
+    rn_task { .size = sizeof(rn_task), .origin = RNI_ORIGIN(__VA_ARGS__, 0), .function = __VA_ARGS__ }
+#else
+#define rn_run(runtime, ...) rn_submit((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run_detached(runtime, ...) rn_submit_detached((runtime), RNI_TASK(__VA_ARGS__))
+#define RNI_TASK(...) \
+    &(const rn_task) { .size = sizeof(rn_task), .origin = RNI_ORIGIN(__VA_ARGS__, 0), .function = __VA_ARGS__ }
+#endif
+#define RNI_STRING(token) #token
+#define RNI_LINE(line) RNI_STRING(line)
+#define RNI_ORIGIN(function, ...) #function "\0" __FILE__ ":" RNI_LINE(__LINE__)
+RN_API RN_MUST_USE rn_future *rn_submit(rn_runtime *runtime, const rn_task *task);
+
+/*
+ * Fire and forget: as rn_run(), without a future; nothing is yours and nothing leaks.
+ * Returns   RN_OK, or the code of the error that kept the run from starting; that error went to the log.
+ */
+RN_API int rn_submit_detached(rn_runtime *runtime, const rn_task *task);
+
+/* ------------------------------------------------------------------------------------------------
+ * The call: what a function or a hook may ask and say. Valid until that function or hook returns,
+ * on its own thread.
+ */
+RN_API rn_value rn_arg(const rn_call *call);            /* borrowed */
+RN_API uint64_t rn_iteration(const rn_call *call);      /* 1, 2, 3 ... */
+RN_API uint64_t rn_remaining(const rn_call *call);      /* iterations after this one; or RN_ENDLESS */
+RN_API uint64_t rn_missed(const rn_call *call);         /* ticks of .every missed so far */
+RN_API const char *rn_name(const rn_call *call);        /* borrowed until the call ends */
+RN_API bool rn_stopping(const rn_call *call);           /* asked to stop: by rn_stop() or by rn_close() */
+RN_API rn_runtime *rn_runtime_of(const rn_call *call);  /* where this run runs: to start others */
+RN_API uint64_t rn_run_id(const rn_call *call);         /* as in rn_run_info */
+RN_API void rn_report(rn_call *call, double fraction);  /* progress, 0 to 1: see rn_progress() */
+RN_API bool rn_stop_self(rn_call *call);                /* as rn_stop() on its own future */
+
+/* ------------------------------------------------------------------------------------------------
+ * Futures
+ */
+enum rn_state {
+    RN_WAITING = 0,  /* for a worker, for its start, or for its next tick */
+    RN_RUNNING = 1,
+    RN_DONE = 2,
+    RN_STATE_CANCELLED = 3
+};
+
+/*
+ * The result, once there is one; waits for it.
+ * Returns   A value, or an error value: the task's own, or one of the errors.
+ * Errors    RN_CANCELLED; RN_DEADLOCK when called from a task and this wait could never end; RN_FORKED.
+ * Ownership Borrowed from the future, until its release (an RN_DEADLOCK: until the calling task ends).
+ * Blocks    Until the run is done. In a task: it runs the awaited run itself if nobody has begun it,
+ *           else a spare worker takes its place.
+ */
+RN_API rn_value rn_result(rn_future *future);
+
+/* As rn_result(), for at most timeout_ns (0: does not wait); then the error is RN_TIMED_OUT, and the run goes on. */
+RN_API rn_value rn_result_within(rn_future *future, int64_t timeout_ns);
+
+/* Waits as rn_result_within(); negative: for ever. Returns RN_OK when done or cancelled, else RN_TIMED_OUT,
+ * RN_DEADLOCK, RN_FORKED. */
+RN_API int rn_wait(rn_future *future, int64_t timeout_ns);
+
+RN_API enum rn_state rn_state(rn_future *future);
+RN_API bool rn_done(rn_future *future);      /* done or cancelled: rn_result() would not wait */
+RN_API bool rn_running(rn_future *future);
+RN_API bool rn_cancelled(rn_future *future);
+RN_API double rn_progress(rn_future *future); /* what the task last reported, 0 to 1; 1 when done */
+
+/*
+ * Cancels a run that has not begun: it never runs, no hook runs, the result is RN_CANCELLED.
+ * Returns   True if cancelled, now or before; false if it has begun or is done.
+ */
+RN_API bool rn_cancel(rn_future *future);
+
+/*
+ * Stops a run: one that has not begun is cancelled; in one that has, no further iteration starts,
+ * rn_stopping() turns true in the current one, and the final hooks run with the last outcome.
+ * Returns   True if it was told, now or before; false if it was done already.
+ */
+RN_API bool rn_stop(rn_future *future);
+
+/*
+ * Calls function(future, context) once the future is done, after every hook, on the thread that
+ * completes it; if it is done already, now, on this thread. Any number, called in the order added.
+ * Returns   RN_OK; RN_NO_MEMORY or RN_FORKED, and then the function is never called.
+ */
+RN_API int rn_add_done_callback(rn_future *future, rn_done_fn *function, void *context);
+
+/* Gives the future back, once. The run goes on, its hooks and done callbacks run all the same. */
+RN_API void rn_release(rn_future *future);
+
+/* ------------------------------------------------------------------------------------------------
+ * Runtimes
+ */
+enum rn_executor { RN_THREADS = 0, RN_PROCESSES = 1, RN_CLUSTER = 2 };
+enum rn_when_full { RN_BLOCK = 0, RN_FAIL = 1, RN_CALLER_RUNS = 2 };
+enum rn_level { RN_LOG_ERROR = 0, RN_LOG_WARNING = 1, RN_LOG_INFO = 2 };
+
+typedef struct rn_log_record {
+    size_t size;
+    enum rn_level level;
+    const char *message;  /* one line, no newline; borrowed, as all of it */
+    rn_value error;       /* the error that it is about, or none */
+    const char *task;     /* name of the task, or "" */
+    uint64_t run_id;      /* or 0 */
+    uint64_t iteration;   /* or 0 */
+} rn_log_record;
+typedef void rn_log_fn(void *context, const rn_log_record *record);
+
+/* For .log: no log at all. */
+RN_API void rn_log_nothing(void *context, const rn_log_record *record);
+
+struct rn_testing; /* runium/testing.h */
+
+typedef struct rn_options {
+    size_t size RNI_DEFAULT;                 /* sizeof(rn_options) */
+    enum rn_executor executor RNI_DEFAULT;
+    unsigned workers RNI_DEFAULT;            /* 1 to RN_WORKERS_MAX; 0: as many as this process may use CPUs */
+    unsigned spare_workers RNI_DEFAULT;      /* most that stand in for waiting ones; 0: RN_SPARES_DEFAULT */
+    size_t queue_limit RNI_DEFAULT;          /* most runs that are not begun; 0: no limit */
+    enum rn_when_full when_full RNI_DEFAULT; /* also what rn_open() does when no thread can start */
+    bool debug RNI_DEFAULT;                  /* failed iterations, with their trace, to stderr */
+    rn_log_fn *log RNI_DEFAULT;              /* everything else, and those too without debug; NULL: a line to stderr */
+    void *log_context RNI_DEFAULT;           /* yours; must outlive the runtime */
+    const char *name RNI_DEFAULT;            /* of the runtime, in messages and thread names; copied */
+    const struct rn_testing *testing RNI_DEFAULT;
+} rn_options;
+
+#define RN_WORKERS_MAX 1024u
+#define RN_SPARES_DEFAULT 64u
+
+/*
+ * Opens a runtime: `rn_open()`, `rn_open(.workers = 4, .debug = true)`.
+ * Returns   A runtime, never NULL. One that could not open fails every run with rn_open_error().
+ *           Threads that the system refuses make it smaller, and the log says so. If every one is
+ *           refused it fails with RN_NO_THREADS; with .when_full = RN_CALLER_RUNS it opens, and
+ *           runs tasks in the thread that starts them.
+ * Ownership Yours until rn_close().
+ */
+#ifdef __cplusplus
+#if __cplusplus >= 202002L
+#define rn_open(...) rn_open_with(rn_options{.size = sizeof(rn_options), __VA_ARGS__})
+#endif
+#else
+#define rn_open(...) rn_open_with(&(const rn_options){.size = sizeof(rn_options), __VA_ARGS__})
+#endif
+RN_API RN_MUST_USE rn_runtime *rn_open_with(const rn_options *options);
+
+/*
+ * Why the runtime could not open: RN_INVALID, RN_NO_MEMORY, RN_NO_THREADS or RN_UNSUPPORTED; none if
+ * it did open. Borrowed from the runtime.
+ */
+RN_API rn_value rn_open_error(rn_runtime *runtime);
+
+enum rn_close_how {
+    RN_DRAIN = 0, /* pending runs end as planned; endless ones stop after their current iteration */
+    RN_STOP = 1   /* runs not begun are cancelled, the others stopped as by rn_stop() */
+};
+
+typedef struct rn_close_options {
+    size_t size RNI_DEFAULT;
+    rn_runtime *runtime RNI_DEFAULT;
+    enum rn_close_how how RNI_DEFAULT;
+    int64_t within RNI_DEFAULT; /* ns; 0: as long as it takes */
+} rn_close_options;
+
+/*
+ * Closes a runtime: `rn_close(rn)`, `rn_close(rn, .how = RN_STOP, .within = RN_SECONDS(5))`.
+ * New runs fail with RN_CLOSED from now on. While it waits, the log says once a second for what.
+ * Returns   RN_OK: nothing of it runs any more, and the handle is gone. Futures stay valid.
+ * Errors    RN_TIMED_OUT: the time is over and runs go on; the log names them; the runtime is still
+ *           yours: close it again. RN_DEADLOCK: called by a task or hook of this runtime; nothing
+ *           happened. RN_CLOSED: closed before, or being closed by another thread. RN_FORKED.
+ * Blocks    Until the last run has ended, or for .within.
+ */
+#ifdef __cplusplus
+#if __cplusplus >= 202002L
+#define rn_close(...) rn_close_with(rn_close_options{.size = sizeof(rn_close_options), .runtime = __VA_ARGS__})
+#endif
+#else
+#define rn_close(...) rn_close_with(&(const rn_close_options){.size = sizeof(rn_close_options), .runtime = __VA_ARGS__})
+#endif
+RN_API int rn_close_with(const rn_close_options *options);
+
+typedef struct rn_run_info {
+    uint64_t id;               /* unique among the runs that are pending at one time */
+    char name[RN_NAME_MAX + 1];
+    enum rn_state state;       /* RN_WAITING or RN_RUNNING */
+    int64_t age_ns;            /* since the run was started; to about 10 ms */
+    uint64_t iteration;        /* the current one, or the last; 0: not begun */
+    int64_t next_start_ns;     /* from now; 0: at once, or running; */
+    double progress;
+} rn_run_info;
+
+/*
+ * Lists the runs that are not done, in no particular order; each entry is consistent in itself.
+ * Returns   How many there are, even if more than capacity. RN_FORKED, RN_CLOSED as negative numbers.
+ */
+#define rn_pending(runtime, infos, capacity) rni_pending((runtime), (infos), (capacity), sizeof(rn_run_info))
+RN_API int64_t rni_pending(rn_runtime *runtime, rn_run_info *infos, size_t capacity, size_t info_size);
+
+typedef struct rn_stats {
+    size_t size;
+    unsigned workers_asked, workers;  /* wanted, and got from the system */
+    unsigned spares;                  /* further threads: stand-ins for waiting ones, and the timekeeper */
+    uint64_t started, failed;         /* iterations begun, and those that returned an error */
+    uint64_t pending;                 /* runs that are not done */
+} rn_stats;
+
+/* Fills *stats, whose size the caller has set. Counts lag by a few tasks while workers are busy.
+ * Returns RN_OK, RN_INVALID (unknown size), RN_CLOSED, RN_FORKED. */
+RN_API int rn_get_stats(rn_runtime *runtime, rn_stats *stats);
+
+#ifdef __cplusplus
+} /* extern "C" */
+
+inline rn_future *rn_submit(rn_runtime *runtime, const rn_task &task) { return rn_submit(runtime, &task); }
+inline int rn_submit_detached(rn_runtime *runtime, const rn_task &task) { return rn_submit_detached(runtime, &task); }
+inline rn_runtime *rn_open_with(const rn_options &options) { return rn_open_with(&options); }
+inline int rn_close_with(const rn_close_options &options) { return rn_close_with(&options); }
+#if __cplusplus < 202002L
+inline rn_task rn_task_of(rn_task_fn *function) {
+    rn_task task = rn_task();
+    task.size = sizeof task;
+    task.function = function;
+    return task;
+}
+inline rn_options rn_options_default() {
+    rn_options options = rn_options();
+    options.size = sizeof options;
+    return options;
+}
+inline rn_runtime *rn_open() { return rn_open_with(rn_options_default()); }
+inline int rn_close(rn_runtime *runtime) {
+    rn_close_options options = rn_close_options();
+    options.size = sizeof options;
+    options.runtime = runtime;
+    return rn_close_with(options);
+}
+#endif
+#endif
+
+#endif

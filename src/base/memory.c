@@ -1,0 +1,52 @@
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+
+static void *counted(void *memory) {
+    if (memory) rni_fault_hold(RN_FAULT_ALLOCATION, 1);
+    return memory;
+}
+
+void *rni_alloc(size_t size) {
+    if (rni_fault(RN_FAULT_ALLOCATION)) return NULL;
+    return counted(malloc(size));
+}
+
+void *rni_alloc_zeroed(size_t size) {
+    if (rni_fault(RN_FAULT_ALLOCATION)) return NULL;
+    return counted(calloc(1, size));
+}
+
+void *rni_alloc_lines(size_t size) {
+    if (rni_fault(RN_FAULT_ALLOCATION)) return NULL;
+    size_t whole = (size + 63) & ~(size_t)63;
+    void *memory = aligned_alloc(64, whole);
+    return counted(memory ? memset(memory, 0, whole) : NULL);
+}
+
+void rni_free(void *memory) {
+    if (!memory) return;
+    rni_fault_hold(RN_FAULT_ALLOCATION, -1);
+    free(memory);
+}
+
+_Noreturn void rni_misuse(const char *format, ...) {
+    char text[512] = "runium: ";
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text + 8, sizeof text - 9, format, arguments);
+    va_end(arguments);
+    size_t end = length < 0 ? 8 : (size_t)length + 8;
+    if (end > sizeof text - 2) end = sizeof text - 2;
+    text[end] = '\n';
+    /* Straight to the descriptor: the process is about to die, and stdio may be in any state. */
+    ssize_t written = write(STDERR_FILENO, text, end + 1);
+    (void)written;
+    abort();
+}

@@ -1,0 +1,217 @@
+/*
+ * The meaning of a run: function and hooks, in the order of the rules, whatever the executor. Only
+ * the thread that runs it touches what is here.
+ */
+#include <string.h>
+
+#include "core/executor.h"
+#include "core/lane.h"
+#include "core/run.h"
+#include "core/schedule.h"
+#include "value/value.h"
+
+/* One turn of a run on a worker: from when it begins to when it ends or waits. */
+struct turn {
+    rn_call call;
+    rni_lane *lane; /* NULL: no memory for one; then nothing is counted */
+    rni_plan *plan;
+    rn_value outcome; /* of the last iteration */
+    rn_value updated; /* the result that a hook put in its place, if has_updated */
+    bool has_updated;
+    bool is_hook_failed;
+};
+
+static const char *call_name(rn_call *call) {
+    if (!call->name) {
+        rni_run_name(call->run, call->name_text);
+        call->name = call->name_text;
+    }
+    return call->name;
+}
+
+static rn_value stamped(rn_call *call, rn_value error) {
+    return rni_error_stamp(error, call_name(call), call->hook, call->iteration);
+}
+
+/* What a hook returned: an error ends the schedule and is the result, the first one of them. */
+static void after_hook(struct turn *turn, rn_value returned, unsigned bit) {
+    bool failed = rn_is_error(returned);
+    if (failed) {
+        returned = stamped(&turn->call, returned);
+        rni_log_failure(&turn->call, returned);
+    }
+    bool wins = !turn->is_hook_failed && (failed || (turn->call.run->flags & bit));
+    if (!wins) {
+        rn_drop(returned);
+        return;
+    }
+    if (turn->has_updated) rn_drop(turn->updated);
+    turn->updated = returned;
+    turn->has_updated = true;
+    turn->is_hook_failed = failed;
+}
+
+static rn_value success_of(const struct turn *turn) {
+    return rn_is_error(turn->outcome) ? rn_none() : turn->outcome;
+}
+
+static rn_value error_of(const struct turn *turn) {
+    return rn_is_error(turn->outcome) ? turn->outcome : rn_none();
+}
+
+static void call_outcome_hook(struct turn *turn, rn_outcome_fn *hook, const char *name, unsigned bit) {
+    if (!hook) return;
+    turn->call.hook = name;
+    after_hook(turn, hook(&turn->call, success_of(turn), error_of(turn)), bit);
+    turn->call.hook = "";
+}
+
+static void call_success_or_error(struct turn *turn, const rni_hooks *hooks) {
+    rn_call *call = &turn->call;
+    if (rn_is_error(turn->outcome) && hooks->on_error) {
+        call->hook = "on_error";
+        after_hook(turn, hooks->on_error(call, turn->outcome), RN_ON_ERROR);
+    } else if (!rn_is_error(turn->outcome) && hooks->on_success) {
+        call->hook = "on_success";
+        after_hook(turn, hooks->on_success(call, turn->outcome), RN_ON_SUCCESS);
+    }
+    call->hook = "";
+}
+
+static void iterate(struct turn *turn) {
+    rn_call *call = &turn->call;
+    call->iteration++;
+    if (turn->plan) rni_store_relaxed(&turn->plan->iteration, call->iteration);
+    if (turn->lane) rni_count(&turn->lane->started);
+    turn->outcome = call->run->function(call);
+    if (rn_is_error(turn->outcome)) {
+        turn->outcome = stamped(call, turn->outcome);
+        if (turn->lane) rni_count(&turn->lane->failed);
+        rni_log_failure(call, turn->outcome);
+    }
+    if (call->run->flags & RNI_HOOKS)
+        call_outcome_hook(turn, rni_run_hooks(call->run)->on_iter, "on_iter", RN_ON_ITER);
+    turn->plan = rni_run_plan(call->run); /* a report of progress may have added one */
+}
+
+/* Ends the run: final hooks, then the future. */
+static void finish(struct turn *turn) {
+    rni_run *run = turn->call.run;
+    if (run->flags & RNI_HOOKS) {
+        const rni_hooks *hooks = rni_run_hooks(run);
+        call_success_or_error(turn, hooks);
+        call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
+    }
+    rn_value result = turn->outcome;
+    if (turn->has_updated) {
+        rn_drop(turn->outcome);
+        result = turn->updated;
+    }
+    rn_drop(turn->call.arg);
+    turn->call.run = NULL; /* what done callbacks wait for, they do not wait for in its name */
+    rni_run_complete(run, result);
+}
+
+static bool is_told_to_stop(const rn_call *call) {
+    return (rni_load_relaxed(&call->run->done.word) & RNI_STOP) || rni_phase(call->runtime) == RNI_STOPPING;
+}
+
+static bool has_further_iterations(const struct turn *turn) {
+    const rni_plan *plan = turn->plan;
+    if (!plan || turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
+    if (plan->times != RN_ENDLESS) return turn->call.iteration < plan->times;
+    return rni_phase(turn->call.runtime) == RNI_OPEN;
+}
+
+/* Puts the run to wait for its next tick. False: it was asked to stop meanwhile; it ends now. */
+static bool suspend(struct turn *turn) {
+    rn_call *call = &turn->call;
+    rni_plan *plan = turn->plan;
+    rn_drop(call->wait_error);
+    call->wait_error = rn_none();
+    plan->outcome = turn->outcome;
+    plan->has_outcome = true;
+    plan->updated = turn->updated;
+    plan->has_updated = turn->has_updated;
+    rni_schedule_next(plan, rni_now(call->runtime));
+    rni_store_relaxed(&call->run->place, call->runtime->index); /* on nobody's stack */
+    return rni_schedule_suspend(call->runtime, call->run);
+}
+
+static void drop_outcome(struct turn *turn) { rn_drop(turn->outcome); }
+
+static void run_turn(struct turn *turn) {
+    rni_plan *plan = turn->plan;
+    bool ends_now = plan && plan->has_outcome && is_told_to_stop(&turn->call);
+    if (ends_now) {
+        finish(turn);
+        return;
+    }
+    if (plan && plan->has_outcome) drop_outcome(turn);
+    for (;;) {
+        iterate(turn);
+        if (!has_further_iterations(turn)) break;
+        if (turn->plan->every > 0) {
+            if (suspend(turn)) return;
+            break;
+        }
+        drop_outcome(turn);
+    }
+    finish(turn);
+}
+
+static void take_up(struct turn *turn, rni_plan *plan) {
+    turn->call.iteration = rni_load_relaxed(&plan->iteration);
+    turn->outcome = plan->outcome;
+    turn->updated = plan->updated;
+    turn->has_updated = plan->has_updated;
+    rni_store_relaxed(&plan->next_start, 0);
+}
+
+void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
+    rni_thread *self = rni_thread_get();
+    struct turn turn;
+    rn_call *call = &turn.call;
+    call->runtime = runtime;
+    call->run = run;
+    call->name = NULL;
+    call->hook = "";
+    call->iteration = 0;
+    call->arg = run->done.value;
+    call->wait_error = rn_none();
+    call->outer = self ? self->call : NULL;
+    turn.lane = rni_lane_of(runtime);
+    turn.plan = rni_run_plan(run);
+    turn.outcome = turn.updated = rn_none();
+    turn.has_updated = turn.is_hook_failed = false;
+    if (turn.plan) take_up(&turn, turn.plan);
+    if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
+    /* Relaxed: only await.c reads it, of runs that it has seen running; one it is too early for waits for nobody yet. */
+    rni_store_relaxed(&run->place, runtime->index | (self ? self->worker_number << 16 : 0));
+    if (self) self->call = call;
+    run_turn(&turn);
+    rn_drop(call->wait_error);
+    if (self) self->call = call->outer;
+}
+
+/* A run that a worker took from a queue when the runtime is being stopped: it never begins. */
+static bool is_cancelled_by_close(rn_runtime *runtime, rni_run *run) {
+    if (rni_phase(runtime) != RNI_STOPPING) return false;
+    if (rni_load_relaxed(&run->done.word) & RNI_BEGUN) return false;
+    return rni_run_cancel(run, rni_error_cancelled());
+}
+
+void rni_run_execute(rn_runtime *runtime, rni_run *run) {
+    if (is_cancelled_by_close(runtime, run)) {
+        rni_run_unqueue(run);
+        return;
+    }
+    if ((run->flags & RNI_DETACHED) && !rni_run_plan(run)) {
+        rni_completion_begin_detached(&run->done);
+        rni_run_execute_begun(runtime, run);
+        return;
+    }
+    enum rni_verdict verdict = rni_completion_begin(&run->done);
+    if (verdict == RNI_YES) rni_run_execute_begun(runtime, run);
+    if (verdict == RNI_LAST) rni_run_give_back(run);
+}

@@ -1,0 +1,61 @@
+/*
+ * What an executor is to the core: a table. One file, core/executors.c, knows them all.
+ *
+ * Each slot says: who calls it; may it block; which locks may be held.
+ */
+#ifndef RNI_CORE_EXECUTOR_H
+#define RNI_CORE_EXECUTOR_H
+
+#include "core/run.h"
+#include "core/runtime.h"
+
+struct rni_lane;
+
+typedef struct rni_executor {
+    const char *name;
+    size_t lane_bytes; /* of a lane with the executor's part behind it; starts with a struct rni_lane */
+    void (*lane_init)(struct rni_lane *lane, bool is_worker);
+
+    /* rn_open: starts workers. Returns none, or the error; then nothing is left of it. Blocks not. */
+    rn_value (*open)(rn_runtime *runtime, const rn_options *options);
+
+    /* Any thread, with its own lane: the run may begin at once. RN_OK; RN_NO_MEMORY: it was not taken. No locks. */
+    int (*submit)(rn_runtime *runtime, struct rni_lane *lane, rni_run *run);
+
+    /* Any thread: a run with a plan, that was taken before, may begin (again). Cannot fail. Wakes nobody. No locks. */
+    void (*requeue)(rn_runtime *runtime, rni_run *run);
+
+    /* Any thread, after requeue. No locks. */
+    void (*wake)(rn_runtime *runtime);
+
+    /* Any thread: the first due time moved forward. No locks. */
+    void (*timers_changed)(rn_runtime *runtime);
+
+    /* Any thread, to run the clock on: a thread outside began or ended a wait. Only with a test kit. No locks. */
+    void (*poke)(rn_runtime *runtime);
+
+    /* A worker, in a task: waits until the run is over or the deadline (negative: never). RN_OK,
+     * RN_TIMED_OUT, or RN_DEADLOCK with the error in *error. Blocks; may run the awaited run. No locks. */
+    int (*await)(rni_run *run, int64_t deadline, rn_value *error);
+
+    /* The completing worker of a run, before its sleepers wake. Only with a seed. */
+    void (*completing)(rn_runtime *runtime, rni_run *run);
+
+    /* rn_close, once nothing is pending: ends the workers. Blocks until they have ended. */
+    void (*close)(rn_runtime *runtime);
+
+    /* Any thread. */
+    bool (*is_idle)(rn_runtime *runtime); /* nothing ready, nobody runs but those that wait */
+    void (*stats)(rn_runtime *runtime, rn_stats *stats);
+} rni_executor;
+
+static inline void rni_resubmit(rn_runtime *runtime, rni_run *run) {
+    runtime->executor->requeue(runtime, run);
+    runtime->executor->wake(runtime);
+}
+
+/* NULL: not in this build. */
+const rni_executor *rni_executor_of(enum rn_executor executor);
+const char *rni_executor_names(void);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * A lane: one thread's way into one runtime. It counts what the thread did there; the executor puts
+ * its queue behind it (rni_executor.lane_bytes).
+ *
+ * Only its thread writes the counts; others read them. Lanes are listed by their runtime, for those
+ * who look for work; an entry leaves the list only when the runtime closes. When a thread ends its
+ * lane becomes vacant, for the next thread; when a runtime closes the lane is dead, and its thread
+ * frees it when it next looks for a lane, or ends.
+ */
+#ifndef RNI_CORE_LANE_H
+#define RNI_CORE_LANE_H
+
+#include "core/runtime.h"
+#include "core/world.h"
+
+typedef struct rni_lane {
+    rn_runtime *runtime;
+    uint64_t serial;                  /* of the runtime; no two ever have the same */
+    struct rni_lane *next_of_thread;  /* owner only */
+    struct rni_lane *next_of_runtime; /* constant once listed */
+    rni_a32 vacant, dead;             /* guarded by the world's lock; dead is also read by the owner */
+    rni_a64 submitted, finished;      /* runs */
+    rni_a64 started, failed;          /* iterations */
+} rni_lane;
+
+/* This thread's lane, made at first use. NULL: no memory. */
+rni_lane *rni_lane_find(rn_runtime *runtime);
+
+static inline rni_lane *rni_lane_of(rn_runtime *runtime) {
+    rni_thread *self = rni_self;
+    if (self && self->lane && self->lane->serial == rni_load_relaxed(&runtime->serial)) return self->lane;
+    return rni_lane_find(runtime);
+}
+
+/* A lane for `thread`, which has none there; a worker gets a new one. NULL: no memory. */
+rni_lane *rni_lane_make(rn_runtime *runtime, rni_thread *thread, bool is_worker);
+
+static inline rni_lane *rni_lanes(rn_runtime *runtime) {
+    return rni_load_acquire(&runtime->lanes); /* pairs with the store in rni_lane_make */
+}
+
+/* Owner. Release: a sum that sees this count sees what was done before it. */
+static inline void rni_count(rni_a64 *count) { rni_store_release(count, rni_load_relaxed(count) + 1); }
+
+/* Under the world's lock. */
+void rni_lanes_leave(rni_thread *thread);  /* the thread ends */
+void rni_lanes_close(rn_runtime *runtime); /* the runtime does */
+
+#endif

@@ -1,0 +1,75 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/run.h"
+#include "core/runtime.h"
+#include "value/value.h"
+
+/* One write, so that lines of several threads do not mix. */
+static void to_stderr(const char *text, size_t length) {
+    ssize_t written = write(STDERR_FILENO, text, length);
+    (void)written; /* there is nowhere else to say so */
+}
+
+/* The log of a runtime that has none: nothing is swallowed. */
+static void log_to_stderr(const rn_log_record *record) {
+    char line[640];
+    static const char *const levels[] = {"error", "warning", "info"};
+    int length = snprintf(line, sizeof line - 1, "runium: %s: %s", levels[record->level], record->message);
+    size_t end = length < 0 ? 0 : (size_t)length < sizeof line - 1 ? (size_t)length : sizeof line - 2;
+    line[end] = '\n';
+    to_stderr(line, end + 1);
+}
+
+void rn_log_nothing(void *context, const rn_log_record *record) {
+    (void)context;
+    (void)record;
+}
+
+static void emit(rn_runtime *runtime, const rn_log_record *record) {
+    if (runtime->log) runtime->log(runtime->log_context, record);
+    else if (record->level != RN_LOG_INFO) log_to_stderr(record);
+}
+
+void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) {
+    char message[512];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    rn_log_record record = {
+        .size = sizeof record, .level = level, .message = message, .error = rn_none(), .task = ""};
+    emit(runtime, &record);
+}
+
+static void print_trace(const rn_call *call, rn_value error) {
+    char text[2048];
+    int head = snprintf(text, sizeof text - 1, "runium: task '%s' failed: ", rn_name(call));
+    size_t start = head < 0 ? 0 : (size_t)head;
+    size_t length = start + rn_format(error, text + start, sizeof text - 1 - start);
+    if (length > sizeof text - 2) length = sizeof text - 2;
+    text[length] = '\n';
+    to_stderr(text, length + 1);
+}
+
+void rni_log_failure(const rn_call *call, rn_value error) {
+    if (call->runtime->debug) {
+        print_trace(call, error);
+        return;
+    }
+    char message[512];
+    const char *hook = rn_error_hook(error);
+    snprintf(message, sizeof message, "task '%s', iteration %" PRIu64 "%s%s failed: %s", rn_name(call), call->iteration,
+             hook[0] ? ", " : "", hook, rn_error_message(error));
+    rn_log_record record = {.size = sizeof record,
+                            .level = RN_LOG_ERROR,
+                            .message = message,
+                            .error = error,
+                            .task = rn_name(call),
+                            .run_id = rni_run_id(call->run),
+                            .iteration = call->iteration};
+    emit(call->runtime, &record);
+}

@@ -1,0 +1,110 @@
+/*
+ * Waits of threads that are not workers. By the machine's clock they are a sleep on the run's word.
+ * With a test kit the runtime must know of them: its clock and its tasks move only while some wait,
+ * and none of them has what it waits for; so each is on a list while it waits, and a time-out is
+ * found by whoever moves the clock.
+ */
+#include "core/executor.h"
+#include "core/outside.h"
+#include "core/run.h"
+#include "core/schedule.h"
+#include "core/world.h"
+
+static bool is_over(rni_run *run) {
+    return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
+}
+
+static bool is_kit(const rn_runtime *runtime) { return runtime->is_virtual || runtime->seed; }
+
+static int wait_by_machine(rni_run *run, int64_t timeout_ns) {
+    if (timeout_ns > RN_DURATION_MAX) timeout_ns = RN_DURATION_MAX;
+    int64_t deadline = timeout_ns < 0 ? -1 : rni_os_now() + timeout_ns;
+    while (!is_over(run)) {
+        if (deadline >= 0 && rni_os_now() >= deadline) return RN_TIMED_OUT;
+        rni_completion_sleep(&run->done, deadline);
+    }
+    return RN_OK;
+}
+
+void rni_outside_enter(rn_runtime *runtime, rni_outside *outside) {
+    rni_mutex_lock(&runtime->outside_lock);
+    outside->next = runtime->outside;
+    runtime->outside = outside;
+    rni_mutex_unlock(&runtime->outside_lock);
+    runtime->executor->poke(runtime);
+}
+
+void rni_outside_leave(rn_runtime *runtime, rni_outside *outside) {
+    rni_mutex_lock(&runtime->outside_lock);
+    rni_outside **link = &runtime->outside;
+    while (*link != outside) link = &(*link)->next;
+    *link = outside->next;
+    rni_mutex_unlock(&runtime->outside_lock);
+}
+
+static bool is_due(rn_runtime *runtime, int64_t deadline) { return deadline >= 0 && rni_now(runtime) >= deadline; }
+
+static bool has_what_it_waits_for(rn_runtime *runtime, const rni_outside *outside) {
+    if (outside->run) return is_over(outside->run) || is_due(runtime, outside->deadline);
+    return is_due(runtime, outside->deadline) || rni_load_acquire(&outside->word) != 0; /* pairs with wake_due */
+}
+
+bool rni_outside_may_run(rn_runtime *runtime) {
+    rni_mutex_lock(&runtime->outside_lock);
+    bool may = runtime->outside != NULL;
+    for (rni_outside *outside = runtime->outside; outside && may; outside = outside->next)
+        may = !has_what_it_waits_for(runtime, outside);
+    rni_mutex_unlock(&runtime->outside_lock);
+    return may;
+}
+
+/* Whoever waits for idleness keeps the clock still. */
+int64_t rni_outside_first_deadline(rn_runtime *runtime) {
+    int64_t first = RNI_NEVER;
+    rni_mutex_lock(&runtime->outside_lock);
+    for (rni_outside *outside = runtime->outside; outside; outside = outside->next) {
+        if (outside->is_settle) first = rni_now(runtime);
+        else if (outside->deadline >= 0 && outside->deadline < first) first = outside->deadline;
+    }
+    rni_mutex_unlock(&runtime->outside_lock);
+    return first;
+}
+
+void rni_outside_wake_due(rn_runtime *runtime) {
+    rni_mutex_lock(&runtime->outside_lock);
+    for (rni_outside *outside = runtime->outside; outside; outside = outside->next) {
+        bool idle = outside->is_settle && runtime->executor->is_idle(runtime);
+        if (!idle && !is_due(runtime, outside->deadline)) continue;
+        if (outside->run) {
+            rni_os_wake(&outside->run->done.word, INT32_MAX);
+        } else {
+            rni_store_release(&outside->word, 1); /* pairs with has_what_it_waits_for and wait_here */
+            rni_os_wake(&outside->word, INT32_MAX);
+        }
+    }
+    rni_mutex_unlock(&runtime->outside_lock);
+}
+
+static int wait_by_kit(rn_runtime *runtime, rni_run *run, int64_t timeout_ns) {
+    rni_outside outside = {.run = run, .deadline = rni_deadline(runtime, timeout_ns)};
+    if (is_due(runtime, outside.deadline)) return RN_TIMED_OUT;
+    rni_outside_enter(runtime, &outside);
+    while (!has_what_it_waits_for(runtime, &outside)) {
+        /* A time-out is no change of the word: look again now and then, in case its wake came before the sleep. */
+        rni_completion_sleep(&run->done, outside.deadline < 0 ? -1 : rni_os_now() + RN_MILLISECONDS(2));
+    }
+    rni_outside_leave(runtime, &outside);
+    return is_over(run) ? RN_OK : RN_TIMED_OUT;
+}
+
+int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
+    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
+    if (runtime && is_kit(runtime) && !is_over(run)) return wait_by_kit(runtime, run, timeout_ns);
+    return wait_by_machine(run, timeout_ns);
+}
+
+void rni_outside_wait_here(rn_runtime *runtime, rni_outside *outside) {
+    rni_outside_enter(runtime, outside);
+    while (rni_load_acquire(&outside->word) == 0) rni_os_wait(&outside->word, 0, -1); /* pairs with wake_due */
+    rni_outside_leave(runtime, outside);
+}

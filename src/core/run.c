@@ -1,0 +1,177 @@
+#include "core/run.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/executor.h"
+#include "core/handle.h"
+#include "core/lane.h"
+#include "core/schedule.h"
+#include "value/value.h"
+
+/* The future of a run that not even an error could be kept for. */
+static rni_run no_memory_run;
+
+static rni_run *static_run(void) {
+    if (rni_load_relaxed(&no_memory_run.done.word) == 0) {
+        no_memory_run.done.value = rni_error_no_memory();
+        rni_completion_init(&no_memory_run.done, RN_DONE | RNI_SETTLED);
+    }
+    return &no_memory_run;
+}
+
+static rni_slab *slab_of(enum rni_class class_of) { return rni_self ? &rni_self->slabs[class_of] : NULL; }
+
+rni_run *rni_run_make(rn_runtime *runtime) {
+    rni_thread *self = rni_thread_get();
+    rni_run *run = self ? rni_slab_take(&self->slabs[RNI_CLASS_RUN], RNI_RUN_STRIDE) : NULL;
+    if (!run) return NULL;
+    rni_store_relaxed(&run->plan, NULL);
+    rni_store_relaxed(&run->place, runtime ? runtime->index : UINT32_C(0xffff));
+    return run;
+}
+
+rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
+    rni_thread *self = rni_thread_get();
+    rni_plan *plan = self ? rni_slab_take(&self->slabs[RNI_CLASS_PLAN], RNI_PLAN_STRIDE) : NULL;
+    if (!plan) return NULL;
+    for (unsigned i = 0; i < RNI_NAME_WORDS; i++) rni_store_relaxed(&plan->name[i], 0);
+    rni_store_relaxed(&plan->next_start, 0);
+    rni_store_relaxed(&plan->born, (uint64_t)born);
+    rni_store_relaxed(&plan->iteration, 0);
+    rni_store_relaxed(&plan->progress, 0);
+    plan->times = 1;
+    plan->every = plan->start = plan->due = 0;
+    plan->missed = 0;
+    plan->run = run;
+    plan->slot = RNI_NO_SLOT;
+    plan->next = NULL;
+    plan->has_updated = plan->has_outcome = false;
+    rni_store_release(&run->plan, plan); /* pairs with the acquire load of the pending list */
+    return plan;
+}
+
+void rni_run_free(rni_run *run) {
+    rni_plan *plan = rni_run_plan(run);
+    /* The generation first: a stale handle is found out from now on. */
+    rni_store_release(&run->generation, rni_load_relaxed(&run->generation) + 1); /* pairs with the checks of handles */
+    rni_store_relaxed(&run->done.word, RN_DONE | RNI_SETTLED);
+    if (plan) rni_slab_give(slab_of(RNI_CLASS_PLAN), plan, RNI_CLASS_PLAN);
+    rni_slab_give(slab_of(RNI_CLASS_RUN), run, RNI_CLASS_RUN);
+}
+
+void rni_run_give_back(rni_run *run) {
+    rn_drop(run->done.value);
+    rni_run_free(run);
+}
+
+bool rni_run_is_static(const rni_run *run) { return run == &no_memory_run; }
+
+void rni_node_free(rni_node *node) { rni_slab_give(slab_of(RNI_CLASS_NODE), node, RNI_CLASS_NODE); }
+
+static uint32_t generation_of(rni_run *run) {
+    return rni_load_relaxed(&rni_chunk_of(run)->generation) + rni_load_relaxed(&run->generation);
+}
+
+uint64_t rni_run_id(rni_run *run) {
+    uintptr_t chunk = (uintptr_t)rni_chunk_of(run);
+    uint64_t place = (uint64_t)(chunk / RNI_CHUNK_BYTES % 4096) * 4096 + ((uintptr_t)run - chunk) / RNI_RUN_STRIDE;
+    return (uint64_t)generation_of(run) << 24 | place;
+}
+
+rn_future *rni_run_future(rni_run *run) {
+    return run == &no_memory_run ? (rn_future *)run : rni_handle_make(run, generation_of(run));
+}
+
+bool rni_future_is_forked(rn_future *future) {
+    const rni_run *run = rni_handle_object(future);
+    return run != &no_memory_run && rni_chunk_of(run)->era != rni_world_era();
+}
+
+static bool is_settling(const rni_run *run) {
+    const rni_settling *frame = rni_self ? rni_self->settling : NULL;
+    while (frame && frame->run != run) frame = frame->outer;
+    return frame != NULL;
+}
+
+rni_run *rni_future_run(rn_future *future, const char *function) {
+    if (!future) rni_misuse("%s: the future is NULL; rn_run() never returns that", function);
+    rni_run *run = rni_handle_object(future);
+    if (run == &no_memory_run) return run;
+    if (rni_chunk_of(run)->era != rni_world_era()) return NULL;
+    bool is_live = rni_chunk_of(run)->class_of == RNI_CLASS_RUN &&
+                   (generation_of(run) & RNI_TAG_MASK) == rni_handle_tag(future) &&
+                   (!(rni_load_relaxed(&run->done.word) & RNI_RELEASED) || is_settling(run));
+    if (!is_live) rni_misuse("%s: the future %p has been released", function, (void *)future);
+    return run;
+}
+
+rn_future *rni_future_failed(rn_value error) {
+    rni_run *run = rni_run_make(NULL);
+    if (!run) {
+        rn_drop(error);
+        return (rn_future *)static_run();
+    }
+    run->done.value = error;
+    run->flags = 0;
+    run->function = NULL;
+    rni_completion_init(&run->done, RN_DONE | RNI_SETTLED);
+    return rni_run_future(run);
+}
+
+/* The words of a name, written whole so that the pending list may read them while they change. */
+void rni_run_name(rni_run *run, char text[RN_NAME_MAX + 1]) {
+    uint64_t words[RNI_NAME_WORDS] = {0};
+    rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
+    for (unsigned i = 0; plan && i < RNI_NAME_WORDS; i++) words[i] = rni_load_relaxed(&plan->name[i]);
+    if (words[0] != 0) {
+        memcpy(text, words, RN_NAME_MAX + 1);
+        text[RN_NAME_MAX] = '\0';
+        return;
+    }
+    const char *origin = rni_load_relaxed(&run->origin);
+    size_t length = origin ? strnlen(origin, RN_NAME_MAX) : 0;
+    if (length > 0) memcpy(text, origin, length);
+    text[length] = '\0';
+}
+
+static void settle(rni_run *run) {
+    rni_thread *self = rni_self;
+    rni_settling frame = {run, self ? self->settling : NULL};
+    if (self) self->settling = &frame;
+    enum rni_verdict verdict = rni_completion_settle(&run->done, rni_run_future(run), rni_node_free);
+    if (self) self->settling = frame.outer;
+    if (verdict == RNI_LAST) rni_run_give_back(run);
+}
+
+void rni_run_complete(rni_run *run, rn_value value) {
+    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
+    if (runtime->seed) runtime->executor->completing(runtime, run);
+    if (run->flags & RNI_DETACHED) {
+        rn_drop(value);
+        rni_run_free(run);
+    } else {
+        enum rni_verdict verdict = rni_completion_complete(&run->done, value);
+        if (verdict == RNI_YES) settle(run);
+        if (verdict == RNI_LAST) rni_run_give_back(run);
+    }
+    rni_count_finished(runtime);
+}
+
+bool rni_run_cancel(rni_run *run, rn_value error) {
+    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
+    rn_value arg;
+    if (rni_completion_cancel(&run->done, error, &arg) != RNI_YES) return false;
+    bool limited = run->flags & RNI_COUNTED_IN; /* ours to read until it is settled */
+    rn_drop(arg);
+    bool was_waiting = rni_schedule_remove(runtime, run);
+    settle(run);
+    if (was_waiting) rni_run_unqueue(run);
+    if (limited) rni_queue_release(runtime);
+    rni_count_finished(runtime);
+    return true;
+}
+
+void rni_run_unqueue(rni_run *run) {
+    if (rni_completion_unqueue(&run->done) == RNI_LAST) rni_run_give_back(run);
+}

@@ -1,0 +1,111 @@
+/*
+ * A run: one execution of a task, and its future. A cache line, and a side that only runs with hooks
+ * touch. Runs that have a schedule, a name or progress have a plan too.
+ *
+ * What another thread may read while the run is being reused (the pending list) is an atomic word,
+ * read relaxed and checked by the generation afterwards.
+ */
+#ifndef RNI_CORE_RUN_H
+#define RNI_CORE_RUN_H
+
+#include <runium.h>
+
+#include "core/completion.h"
+#include "core/slab.h"
+
+/* rni_run.flags: the low 4 bits are updates_result. */
+#define RNI_UPDATES 15u
+#define RNI_HOOKS 16u
+#define RNI_DETACHED 32u
+#define RNI_COUNTED_IN 64u /* counts against .queue_limit until it begins */
+
+typedef struct rni_hooks {
+    rn_outcome_fn *on_iter;
+    rn_success_fn *on_success;
+    rn_error_fn *on_error;
+    rn_outcome_fn *on_finished;
+} rni_hooks;
+
+#define RNI_NAME_WORDS ((RN_NAME_MAX + 1) / 8)
+#define RNI_NO_SLOT UINT32_MAX
+
+typedef struct rni_plan {
+    rni_a64 name[RNI_NAME_WORDS]; /* zero: the origin's */
+    uint64_t times;               /* RN_ENDLESS, or how many iterations */
+    int64_t every;                /* 0: back to back */
+    int64_t start;                /* when tick 0 is due, on the runtime's clock */
+    int64_t due;                  /* when the next iteration is due; guarded by the timers' lock while waiting */
+    rni_a64 next_start;           /* a copy of due for the pending list */
+    rni_a64 born;
+    rni_a64 iteration;
+    rni_a64 progress;             /* bits of a double */
+    uint64_t missed;
+    rn_value outcome;             /* of the last iteration, while the run waits */
+    rn_value updated;             /* the result that on_iter put in its place, if has_updated */
+    struct rni_plan *next, **link; /* in a slot of the timers, or in the executor's due list */
+    struct rni_run *run;
+    uint32_t slot;                /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
+    bool has_updated, has_outcome;
+} rni_plan;
+
+typedef struct rni_run {
+    rni_completion done;
+    rn_task_fn *function;
+    rni_aptr origin;      /* const char *: name NUL file:line, or NULL */
+    rni_aptr plan;        /* rni_plan *, or NULL */
+    rni_a32 generation;   /* one more each time the run is given back */
+    uint32_t flags;
+    rni_a32 born;         /* milliseconds since the runtime opened; of runs without a plan */
+    rni_a32 place;        /* low half: the runtime's index; upper half: the worker that runs it, plus 1 */
+} rni_run;
+
+static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side(run); }
+static inline rni_plan *rni_run_plan(rni_run *run) { return rni_load_relaxed(&run->plan); }
+static inline uint32_t rni_run_runtime(rni_run *run) { return rni_load_relaxed(&run->place) & 0xffff; }
+
+/* What a function or hook sees. On the stack of the thread that runs it. */
+struct rn_call {
+    rn_runtime *runtime;
+    rni_run *run;
+    rn_call *outer;        /* the call below it on this stack, which awaits this run; or NULL */
+    const char *name;
+    const char *hook;      /* "" in the function */
+    uint64_t iteration;
+    rn_value arg;
+    rn_value wait_error;   /* the last RN_DEADLOCK that a wait of this call was answered with */
+    char name_text[RN_NAME_MAX + 1];
+};
+
+/* The name of a run, in text; its id. */
+void rni_run_name(rni_run *run, char text[RN_NAME_MAX + 1]);
+uint64_t rni_run_id(rni_run *run);
+
+/* The future of a run, as a handle; and back. NULL with *forked for one of the parent's. Stops the
+ * program on a handle that is not a live future, naming `function`. */
+rn_future *rni_run_future(rni_run *run);
+rni_run *rni_future_run(rn_future *future, const char *function);
+bool rni_future_is_forked(rn_future *future);
+
+rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
+rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */
+void rni_run_free(rni_run *run);      /* its value is dropped already */
+void rni_run_give_back(rni_run *run); /* over, and nobody holds on to it: drops its value and frees it */
+bool rni_run_is_static(const rni_run *run); /* the one for want of memory: never freed */
+void rni_node_free(rni_node *node);
+
+/* A future that is done, with an error that it takes; never NULL. */
+rn_future *rni_future_failed(rn_value error);
+
+/* Completes a run with `value`, which it takes: wakes, calls done callbacks, frees. */
+void rni_run_complete(rni_run *run, rn_value value);
+
+/* Cancels a run that has not begun, with done callbacks, and takes it out of the timers; a queue that it is
+ * in unqueues it. False if it has begun. */
+bool rni_run_cancel(rni_run *run, rn_value error);
+void rni_run_unqueue(rni_run *run);
+
+/* Runs what a worker took from a queue, up to the end or to the next wait for the clock. */
+void rni_run_execute(rn_runtime *runtime, rni_run *run);      /* begins it */
+void rni_run_execute_begun(rn_runtime *runtime, rni_run *run); /* that has begun: claimed */
+
+#endif

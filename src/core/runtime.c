@@ -1,0 +1,209 @@
+#include "core/runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/executor.h"
+#include "core/handle.h"
+#include "core/lane.h"
+#include "core/schedule.h"
+#include "runium/testing.h"
+#include "value/value.h"
+
+/* What rn_open answers when there is no memory to say it in. */
+static rn_runtime no_memory_runtime;
+
+void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index) {
+    memset(runtime, 0, sizeof *runtime);
+    rni_store_relaxed(&runtime->serial, serial);
+    runtime->index = index;
+}
+
+static uint32_t tag_of(uint64_t serial) { return (uint32_t)serial & RNI_TAG_MASK; }
+
+rn_runtime *rni_runtime_handle(rn_runtime *runtime) {
+    return rni_handle_make(runtime, tag_of(rni_load_relaxed(&runtime->serial)));
+}
+
+rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code) {
+    *code = RN_OK;
+    if (!handle) rni_misuse("%s: the runtime is NULL; rn_open() never returns that", function);
+    if (handle == &no_memory_runtime) {
+        *code = RN_NO_MEMORY;
+        return NULL;
+    }
+    rn_runtime *runtime = rni_handle_object(handle);
+    if (rni_chunk_of(runtime)->era != rni_world_era()) {
+        *code = RN_FORKED;
+        return NULL;
+    }
+    uint64_t serial = rni_load_acquire(&runtime->serial); /* pairs with rni_world_close */
+    if (serial == 0 || tag_of(serial) != rni_handle_tag(handle)) {
+        *code = RN_CLOSED;
+        return NULL;
+    }
+    return runtime;
+}
+
+rn_value rni_code_error(int code) {
+    if (code == RN_NO_MEMORY) return rni_error_no_memory();
+    return code == RN_FORKED ? rni_error_forked() : rni_error_closed();
+}
+
+int64_t rni_now(rn_runtime *runtime) {
+    if (runtime->is_virtual) return (int64_t)rni_load_acquire(&runtime->virtual_now); /* pairs with the jump */
+    return rni_os_now();
+}
+
+int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
+    if (timeout_ns < 0) return -1;
+    if (timeout_ns > RN_DURATION_MAX) timeout_ns = RN_DURATION_MAX;
+    return rni_now(runtime) + timeout_ns;
+}
+
+void rni_count_submitted(rn_runtime *runtime) {
+    rni_lane *lane = rni_lane_of(runtime);
+    if (lane) rni_count(&lane->submitted);
+    else rni_add_acq_rel(&runtime->submitted_elsewhere, 1); /* pairs with rni_pending_count */
+}
+
+void rni_count_finished(rn_runtime *runtime) {
+    rni_lane *lane = rni_lane_of(runtime);
+    if (lane) rni_count(&lane->finished);
+    else rni_add_acq_rel(&runtime->finished_elsewhere, 1); /* pairs with rni_pending_count */
+    if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime);
+}
+
+void rni_runtime_changed(rn_runtime *runtime) {
+    rni_add_acq_rel(&runtime->closed_word, 1); /* pairs with the load in rn_close: it counts again */
+    rni_os_wake(&runtime->closed_word, INT32_MAX);
+}
+
+/* The finished first, then the submitted: if they are equal, nothing was pending at a moment in between. */
+uint64_t rni_pending_count(rn_runtime *runtime) {
+    uint64_t finished = rni_load_acquire(&runtime->finished_elsewhere); /* pairs with rni_count_finished */
+    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
+        finished += rni_load_acquire(&lane->finished); /* pairs with rni_count */
+    uint64_t submitted = rni_load_acquire(&runtime->submitted_elsewhere);
+    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
+        submitted += rni_load_acquire(&lane->submitted);
+    return submitted - finished;
+}
+
+bool rni_queue_reserve(rn_runtime *runtime) {
+    uint64_t queued = rni_load_relaxed(&runtime->queued);
+    do {
+        if (queued >= runtime->queue_limit) return false;
+    } while (!rni_cas_seq_cst(&runtime->queued, &queued, queued + 1));
+    return true;
+}
+
+void rni_queue_release(rn_runtime *runtime) {
+    rni_add_seq_cst(&runtime->queued, UINT64_MAX); /* pairs with the load in wait_for_room, after it read room */
+    rni_add_acq_rel(&runtime->room, 1);
+    if (runtime->when_full == RN_BLOCK) rni_os_wake(&runtime->room, 1);
+}
+
+static rn_value check_options(const rn_options *options, rn_options *whole) {
+    const char *bytes = (const char *)options;
+    if (options->size < offsetof(rn_options, workers))
+        return rn_error(RN_INVALID, "rn_options.size is %zu; accepted is %zu (sizeof(rn_options)), or %zu and more",
+                        options->size, sizeof *options, offsetof(rn_options, workers));
+    for (size_t i = sizeof *options; i < options->size; i++)
+        if (bytes[i])
+            return rn_error(RN_INVALID, "rn_options.size is %zu and something is set beyond the %zu bytes that this "
+                                        "version knows", options->size, sizeof *options);
+    memcpy(whole, options, options->size < sizeof *options ? options->size : sizeof *options);
+    if (whole->workers > RN_WORKERS_MAX)
+        return rn_error(RN_INVALID, ".workers is %u; accepted are 1 to %u, and 0 for one per CPU", whole->workers,
+                        RN_WORKERS_MAX);
+    if (whole->spare_workers > RN_WORKERS_MAX)
+        return rn_error(RN_INVALID, ".spare_workers is %u; accepted are 1 to %u, and 0 for %u", whole->spare_workers,
+                        RN_WORKERS_MAX, RN_SPARES_DEFAULT);
+    if ((unsigned)whole->when_full > RN_CALLER_RUNS)
+        return rn_error(RN_INVALID, ".when_full is %d; accepted are RN_BLOCK, RN_FAIL and RN_CALLER_RUNS",
+                        (int)whole->when_full);
+    if (!rni_executor_of(whole->executor))
+        return rn_error(RN_UNSUPPORTED, ".executor is %d; this build has %s", (int)whole->executor, rni_executor_names());
+    if (whole->testing && whole->testing->size < sizeof(rn_testing))
+        return rn_error(RN_INVALID, "rn_testing.size is %zu; accepted is %zu", whole->testing->size, sizeof(rn_testing));
+    return rn_none();
+}
+
+static uint64_t choose_seed(uint64_t wanted) {
+    const char *text = wanted ? getenv("RUNIUM_SEED") : NULL;
+    uint64_t seed = text ? strtoull(text, NULL, 10) : 0;
+    if (seed == 0) seed = wanted == RN_SEED_RANDOM ? rni_os_random() % 1000000000 + 1 : wanted;
+    return seed;
+}
+
+static void take_testing(rn_runtime *runtime, const rn_testing *testing) {
+    if (!testing) return;
+    runtime->is_virtual = testing->virtual_clock;
+    runtime->seed = choose_seed(testing->seed);
+    rni_store_relaxed(&runtime->virtual_now, (uint64_t)RN_HOURS(1)); /* not 0: nothing may depend on it */
+}
+
+static rn_value open_executor(rn_runtime *runtime, const rn_options *options) {
+    runtime->executor = rni_executor_of(options->executor);
+    runtime->timers = rni_alloc(sizeof *runtime->timers);
+    if (!runtime->timers) return rni_error_no_memory();
+    rni_timers_init(runtime->timers, runtime->opened);
+    rn_value error = runtime->executor->open(runtime, options);
+    if (!rn_is_none(error)) {
+        rni_free(runtime->timers);
+        runtime->timers = NULL;
+    }
+    return error;
+}
+
+rn_runtime *rn_open_with(const rn_options *given) {
+    rn_options options = {0};
+    if (!given) rni_misuse("rn_open: the options are NULL");
+    rn_value error = check_options(given, &options);
+    rn_runtime *runtime = rni_world_open();
+    if (!runtime) {
+        rn_drop(error);
+        return &no_memory_runtime;
+    }
+    runtime->debug = options.debug;
+    runtime->log = options.log;
+    runtime->log_context = options.log_context;
+    runtime->queue_limit = options.queue_limit;
+    runtime->when_full = options.when_full;
+    snprintf(runtime->name, sizeof runtime->name, "%s", options.name ? options.name : "runium");
+    if (rn_is_none(error)) take_testing(runtime, options.testing);
+    runtime->opened = rni_now(runtime);
+    runtime->wall_opened = rni_os_wall_now();
+    if (runtime->seed)
+        rni_log(runtime, RN_LOG_INFO, "seed %llu; RUNIUM_SEED=%llu replays it", (unsigned long long)runtime->seed,
+                (unsigned long long)runtime->seed);
+    if (rn_is_none(error)) error = open_executor(runtime, &options);
+    if (!rn_is_none(error)) runtime->executor = NULL;
+    runtime->open_error = error;
+    return rni_runtime_handle(runtime);
+}
+
+rn_value rn_open_error(rn_runtime *handle) {
+    int code;
+    rn_runtime *runtime = rni_runtime_of(handle, "rn_open_error", &code);
+    return runtime ? runtime->open_error : rni_code_error(code);
+}
+
+int rn_get_stats(rn_runtime *handle, rn_stats *stats) {
+    int code;
+    rn_runtime *runtime = rni_runtime_of(handle, "rn_get_stats", &code);
+    if (!runtime) return code;
+    if (!stats || stats->size != sizeof *stats) return RN_INVALID;
+    *stats = (rn_stats){.size = sizeof *stats, .workers_asked = runtime->workers_asked};
+    if (!runtime->executor) return RN_OK;
+    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime) {
+        stats->started += rni_load_relaxed(&lane->started);
+        stats->failed += rni_load_relaxed(&lane->failed);
+    }
+    stats->pending = rni_pending_count(runtime);
+    runtime->executor->stats(runtime, stats);
+    return RN_OK;
+}

@@ -1,0 +1,99 @@
+/*
+ * A runtime: options, clock, timers, lanes; its executor does the rest. Its memory is never unmapped,
+ * so that a stale handle is found out by its serial.
+ */
+#ifndef RNI_CORE_RUNTIME_H
+#define RNI_CORE_RUNTIME_H
+
+#include <runium.h>
+
+#include "base/os.h"
+#include "core/timers.h"
+
+struct rni_executor;
+
+enum rni_phase { RNI_OPEN, RNI_DRAINING, RNI_STOPPING };
+
+/* A thread outside that waits for something of a runtime with a test kit. On its stack. */
+typedef struct rni_outside {
+    struct rni_outside *next;
+    struct rni_run *run; /* it waits for this to be over; NULL: for the clock, or for idleness */
+    int64_t deadline;    /* on the runtime's clock; negative: never */
+    bool is_settle;      /* waits for idleness */
+    rni_a32 word;        /* a futex, for those that wait for no run */
+} rni_outside;
+
+struct rn_runtime {
+    rni_a64 serial; /* unique; 0: closed */
+    uint32_t index; /* in the world's table */
+    const struct rni_executor *executor; /* NULL: it could not open */
+    void *pool;                          /* the executor's */
+    rn_value open_error;
+    rni_a32 phase;
+    rni_a32 closing; /* somebody is in rn_close */
+    rni_a32 closed_word; /* futex of that one: moves when it should look again */
+
+    bool debug;
+    rn_log_fn *log;
+    void *log_context;
+    char name[32];
+    unsigned workers_asked;
+    bool is_threadless; /* the system refused every thread: runs run in their callers */
+
+    size_t queue_limit;
+    enum rn_when_full when_full;
+    rni_a64 queued; /* runs not begun; only with a queue_limit */
+    rni_a32 room;   /* futex: moves when one begins */
+
+    rni_aptr lanes;
+    rni_a64 submitted_elsewhere, finished_elsewhere; /* by threads that have no lane */
+    rni_timers *timers;
+    int64_t opened;      /* on its clock */
+    int64_t wall_opened; /* the same moment, since 1970 */
+
+    bool is_virtual;
+    uint64_t seed; /* 0: none */
+    rni_a64 virtual_now;
+    rni_mutex outside_lock; /* guards outside; a leaf */
+    rni_outside *outside;
+};
+
+_Static_assert(sizeof(struct rn_runtime) <= 1024, "fits its slab");
+
+void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index);
+
+/* The runtime behind a handle; or NULL with RN_CLOSED or RN_FORKED in *code. NULL handles stop the program. */
+rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code);
+rn_runtime *rni_runtime_handle(rn_runtime *runtime);
+rn_value rni_code_error(int code);
+
+int64_t rni_now(rn_runtime *runtime);
+int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns); /* negative: -1, never; saturates */
+
+/* Runs that are not over. */
+uint64_t rni_pending_count(rn_runtime *runtime);
+void rni_count_submitted(rn_runtime *runtime);
+void rni_count_finished(rn_runtime *runtime);
+
+/* The closing thread looks again. */
+void rni_runtime_changed(rn_runtime *runtime);
+
+static inline enum rni_phase rni_phase(rn_runtime *runtime) {
+    return (enum rni_phase)rni_load_seq_cst(&runtime->phase); /* pairs with the swap in rn_close */
+}
+
+/* .queue_limit: reserves a place for one run not begun; gives it back. */
+bool rni_queue_reserve(rn_runtime *runtime);
+void rni_queue_release(rn_runtime *runtime);
+
+/* log.c */
+void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) RN_PRINTF(3, 4);
+void rni_log_failure(const rn_call *call, rn_value error);
+
+/* outside.c: waits of threads that are not workers, by the runtime's clock. */
+int rni_outside_wait(struct rni_run *run, int64_t timeout_ns);
+bool rni_outside_may_run(rn_runtime *runtime); /* some wait, and none of them has what it waits for */
+int64_t rni_outside_first_deadline(rn_runtime *runtime);
+void rni_outside_wake_due(rn_runtime *runtime);
+
+#endif

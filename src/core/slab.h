@@ -1,0 +1,113 @@
+/*
+ * Slabs: where runs and what belongs to them live. Made for one traffic: a thread fills objects in
+ * the order of their addresses, other threads give them back in about the same order.
+ *
+ * A chunk is 256 KiB at a multiple of 256 KiB: a page of header, then groups of 64 objects of one
+ * class. A group is 64 strides, then 64 sides: the side of an object is what is rarely touched, so
+ * that the hot part of a run is one cache line. A word per group in the header has a bit per
+ * object: set = free and for anybody to take.
+ *
+ * A chunk belongs to one thread, which alone allocates from it: it takes a whole group's bits with
+ * one exchange. Whoever frees an object sets its bit, many at once where they neighbour; nothing
+ * else of the owner is touched, so that an owner may come and go.
+ *
+ * Chunks stay mapped for ever, so that a stale handle is read without harm and found out by its
+ * generation (handle.h). Those wholly free are emptied (their memory goes back to the system) and
+ * kept in the world's pool for the next thread that needs one.
+ */
+#ifndef RNI_CORE_SLAB_H
+#define RNI_CORE_SLAB_H
+
+#include <stddef.h>
+
+#include "base/atomic.h"
+#include "base/os.h"
+
+#define RNI_CHUNK_BYTES ((size_t)256 * 1024)
+#define RNI_CHUNK_HEADER ((size_t)4096)
+#define RNI_GROUP 64u
+#define RNI_GROUPS_MAX 126u
+
+enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASSES };
+
+#define RNI_RUN_STRIDE 64u
+#define RNI_RUN_SIDE 32u
+#define RNI_PLAN_STRIDE 192u
+#define RNI_NODE_STRIDE 32u
+#define RNI_RUNTIME_STRIDE 1024u
+
+typedef struct rni_chunk {
+    struct rni_chunk *next;     /* in its slab, guarded by the slab's lock; in the pool, by the world's */
+    struct rni_chunk *next_all; /* every chunk of its class; constant once published */
+    enum rni_class class_of;    /* constant */
+    uint32_t era;               /* of the process that mapped it (world.h); constant */
+    rni_a32 generation;         /* added to that of each object; moved when the pages are emptied */
+    rni_a64 free[RNI_GROUPS_MAX];
+} rni_chunk;
+
+/* One thread's source of objects of one class. Used by that thread, but for `chunks`. */
+typedef struct rni_slab {
+    uint64_t mask;       /* free objects of the current group, ours to take */
+    char *group;         /* its first object */
+    rni_chunk *chunk;    /* its chunk, or NULL; written under lock */
+    uint32_t index;      /* its number in the chunk */
+    enum rni_class class_of;
+    uint64_t back_mask;  /* objects given back by this thread, of one group, not told yet */
+    rni_chunk *back_chunk;
+    uint32_t back_index;
+    uint32_t fresh;      /* chunks to map before the next search of the old ones */
+    uint32_t count;      /* of chunks */
+    rni_mutex lock;      /* guards chunks, chunk, index */
+    rni_chunk *chunks;
+} rni_slab;
+
+void rni_slab_init(rni_slab *slab, enum rni_class class_of);
+
+/* NULL if memory is refused. The object is as it was left (zero at first). */
+void *rni_slab_refill(rni_slab *slab);
+
+static inline uint32_t rni_stride(enum rni_class class_of) {
+    switch (class_of) {
+    case RNI_CLASS_RUN: return RNI_RUN_STRIDE;
+    case RNI_CLASS_PLAN: return RNI_PLAN_STRIDE;
+    case RNI_CLASS_NODE: return RNI_NODE_STRIDE;
+    default: return RNI_RUNTIME_STRIDE;
+    }
+}
+
+static inline uint32_t rni_group_bytes(enum rni_class class_of) {
+    return RNI_GROUP * (rni_stride(class_of) + (class_of == RNI_CLASS_RUN ? RNI_RUN_SIDE : 0));
+}
+
+static inline uint32_t rni_groups(enum rni_class class_of) {
+    return (uint32_t)((RNI_CHUNK_BYTES - RNI_CHUNK_HEADER) / rni_group_bytes(class_of));
+}
+
+static inline rni_chunk *rni_chunk_of(const void *object) {
+    return (rni_chunk *)((uintptr_t)object & ~(uintptr_t)(RNI_CHUNK_BYTES - 1));
+}
+
+static inline void *rni_slab_take(rni_slab *slab, uint32_t stride) {
+    if (slab->mask == 0) return rni_slab_refill(slab);
+    uint32_t bit = (uint32_t)__builtin_ctzll(slab->mask);
+    slab->mask &= slab->mask - 1;
+    return slab->group + (size_t)bit * stride;
+}
+
+/* Gives an object back, whoever it came from. Without a slab: at once. */
+void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of);
+
+/* Tells what was given back and not told yet. */
+void rni_slab_flush(rni_slab *slab);
+
+/* Any thread: empties the slab's chunks that are wholly free into the pool. */
+void rni_slab_trim(rni_slab *slab);
+
+static inline void *rni_run_side(const void *run) {
+    uintptr_t offset = (uintptr_t)run - (uintptr_t)rni_chunk_of(run) - RNI_CHUNK_HEADER;
+    uintptr_t group = offset / (RNI_GROUP * (RNI_RUN_STRIDE + RNI_RUN_SIDE));
+    uintptr_t within = offset - group * (RNI_GROUP * (RNI_RUN_STRIDE + RNI_RUN_SIDE));
+    return (char *)(uintptr_t)run - within + RNI_GROUP * RNI_RUN_STRIDE + within / RNI_RUN_STRIDE * RNI_RUN_SIDE;
+}
+
+#endif

@@ -1,0 +1,235 @@
+#include <stddef.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/executor.h"
+#include "core/lane.h"
+#include "core/schedule.h"
+#include "value/value.h"
+
+/* The struct of version 0.1 up to its function: nothing smaller ever was. */
+#define TASK_SIZE_LEAST offsetof(rn_task, arg)
+
+static bool is_zero(const char *bytes, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i]) return false;
+    return true;
+}
+
+/* A task of any known or tolerable size, as the struct of this build. */
+static rn_value read_task(const rn_task *task, rn_task *whole) {
+    if (!task) return rn_error(RN_INVALID, "the task is NULL");
+    if (task->size < TASK_SIZE_LEAST)
+        return rn_error(RN_INVALID, "rn_task.size is %zu; accepted is %zu (sizeof(rn_task)), or %zu and more", task->size,
+                        sizeof *task, (size_t)TASK_SIZE_LEAST);
+    if (task->size > sizeof *task && !is_zero((const char *)task + sizeof *task, task->size - sizeof *task))
+        return rn_error(RN_INVALID,
+                        "rn_task.size is %zu and something is set beyond the %zu bytes that this version knows",
+                        task->size, sizeof *task);
+    memset(whole, 0, sizeof *whole);
+    memcpy(whole, task, task->size < sizeof *task ? task->size : sizeof *task);
+    return rn_none();
+}
+
+static rn_value check_duration(const char *field, int64_t duration) {
+    if (duration >= 0 && duration <= RN_DURATION_MAX) return rn_none();
+    return rn_error(RN_INVALID, ".%s is %lld ns; accepted are 0 to %lld ns (36525 days)", field, (long long)duration,
+                    (long long)RN_DURATION_MAX);
+}
+
+/* Resolves the text form of one field into the number. */
+static rn_value read_text(const char *field, const char *text, int64_t *number,
+                          rn_value (*parse)(const char *text, int64_t *ns)) {
+    if (!text) return rn_none();
+    if (*number != 0) return rn_error(RN_INVALID, ".%s and .%s_text are both given; accepted is one of them", field, field);
+    rn_value error = parse(text, number);
+    if (rn_is_none(error)) return error;
+    rn_value named = rn_error(rn_error_code(error), ".%s_text: %s", field, rn_error_message(error));
+    rn_drop(error);
+    return named;
+}
+
+/* Reads every time of a task: from here on the numbers hold. */
+static rn_value read_times(rn_task *task) {
+    rn_value error = read_text("every", task->every_text, &task->every, rn_parse_duration);
+    if (rn_is_none(error) && task->every_text && task->every == 0)
+        error = rn_error(RN_INVALID, ".every_text: \"%.80s\" is no period; accepted is more than 0", task->every_text);
+    if (rn_is_none(error)) error = read_text("start_in", task->start_in_text, &task->start_in, rn_parse_duration);
+    if (rn_is_none(error)) error = read_text("at", task->at_text, &task->at, rn_parse_time);
+    if (rn_is_none(error)) error = check_duration("every", task->every);
+    if (rn_is_none(error)) error = check_duration("start_in", task->start_in);
+    if (rn_is_none(error) && task->at < 0)
+        error = rn_error(RN_INVALID, ".at is %lld ns; accepted are times from 1970 on", (long long)task->at);
+    if (rn_is_none(error) && task->at > 0 && (task->start_in > 0 || task->start_in_text))
+        error = rn_error(RN_INVALID, ".at and .start_in are both given; accepted is one of them");
+    return error;
+}
+
+static bool is_timed(const rn_task *task) {
+    return task->every != 0 || task->start_in != 0 || task->at != 0 || task->every_text || task->start_in_text ||
+           task->at_text;
+}
+
+static bool needs_plan(const rn_task *task) { return is_timed(task) || task->times > 1 || task->name; }
+
+static rn_value check_task(rn_task *task) {
+    if (!task->function) return rn_error(RN_INVALID, "the function is NULL");
+    if (task->updates_result & ~RNI_UPDATES)
+        return rn_error(RN_INVALID, ".updates_result is %#x; accepted are RN_ON_ITER, RN_ON_SUCCESS, RN_ON_ERROR, "
+                                    "RN_ON_FINISHED and sums of them", task->updates_result);
+    if (rn_is_error(task->arg)) { /* the run's result: the arg is used up */
+        rn_value error = task->arg;
+        task->arg = rn_none();
+        return error;
+    }
+    return is_timed(task) ? read_times(task) : rn_none();
+}
+
+static rn_value check_task_for(rn_runtime *runtime, rn_task *task) {
+    rn_value error = check_task(task);
+    if (rn_is_none(error) && runtime->is_threadless && is_timed(task))
+        return rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
+    return error;
+}
+
+static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
+    if (task->at == 0) return task->start_in;
+    int64_t wall = runtime->is_virtual ? runtime->wall_opened + (rni_now(runtime) - runtime->opened) : rni_os_wall_now();
+    int64_t delay = task->at - wall;
+    if (delay < 0) return 0;
+    return delay < RN_DURATION_MAX ? delay : RN_DURATION_MAX;
+}
+
+static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
+    int64_t now = rni_now(runtime);
+    rni_plan *plan = rni_run_add_plan(run, now);
+    if (!plan) return false;
+    plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
+    plan->every = task->every;
+    plan->start = plan->due = now + delay_of(runtime, task);
+    if (task->name) {
+        uint64_t words[RNI_NAME_WORDS] = {0};
+        memcpy(words, task->name, strnlen(task->name, RN_NAME_MAX));
+        for (unsigned i = 0; i < RNI_NAME_WORDS; i++) rni_store_relaxed(&plan->name[i], words[i]);
+    }
+    return true;
+}
+
+static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
+    rni_run *run = rni_run_make(runtime);
+    if (!run) return NULL;
+    run->function = task->function;
+    rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
+    run->flags = flags | task->updates_result;
+    if (task->on_iter || task->on_success || task->on_error || task->on_finished) {
+        run->flags |= RNI_HOOKS;
+        *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
+    }
+    if (!needs_plan(task)) {
+        rni_store_relaxed(&run->born, (uint32_t)((rni_os_now_coarse() - runtime->opened) / 1000000));
+    } else if (!fill_plan(runtime, run, task)) {
+        rni_run_free(run);
+        return NULL;
+    }
+    run->done.value = task->arg;
+    return run;
+}
+
+/* In a task of the same runtime a full queue cannot be waited for: it might wait for this task. */
+static bool is_in_task_of(rn_runtime *runtime) {
+    for (const rn_call *call = rni_self ? rni_self->call : NULL; call; call = call->outer)
+        if (call->runtime == runtime) return true;
+    return false;
+}
+
+enum admission { ADMITTED, IN_CALLER, REFUSED };
+
+static bool wait_for_room(rn_runtime *runtime) {
+    while (!rni_queue_reserve(runtime)) {
+        uint32_t room = rni_load_acquire(&runtime->room); /* pairs with rni_queue_release */
+        if (rni_phase(runtime) != RNI_OPEN) return false;
+        if (rni_load_seq_cst(&runtime->queued) < runtime->queue_limit) continue;
+        rni_os_wait(&runtime->room, room, -1);
+    }
+    return true;
+}
+
+static enum admission admit(rn_runtime *runtime, rn_value *error) {
+    enum rni_phase phase = rni_phase(runtime);
+    if (phase == RNI_STOPPING || (phase == RNI_DRAINING && !is_in_task_of(runtime))) {
+        *error = rni_error_closed();
+        return REFUSED;
+    }
+    if (runtime->queue_limit == 0 || rni_queue_reserve(runtime)) return ADMITTED;
+    if (runtime->when_full == RN_CALLER_RUNS || (runtime->when_full == RN_BLOCK && is_in_task_of(runtime))) return IN_CALLER;
+    if (runtime->when_full == RN_BLOCK && wait_for_room(runtime)) return ADMITTED;
+    *error = runtime->when_full == RN_BLOCK
+                 ? rni_error_closed()
+                 : rn_error(RN_QUEUE_FULL, "%zu runs are waiting, as many as .queue_limit accepts", runtime->queue_limit);
+    return REFUSED;
+}
+
+/* The run can be reached by others from here on; true: it must not be touched any more unless it has a future. */
+static bool launch(rn_runtime *runtime, rni_run *run, enum admission admission) {
+    rni_plan *plan = rni_run_plan(run);
+    bool waits = plan && plan->due > rni_now(runtime);
+    uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
+    if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
+    rni_completion_init(&run->done, flags);
+    rni_count_submitted(runtime);
+    if (waits) {
+        rni_schedule_start(runtime, run);
+        return true;
+    }
+    if (admission == IN_CALLER) {
+        rni_run_execute(runtime, run);
+        return true;
+    }
+    rni_lane *lane = rni_lane_of(runtime);
+    if (lane && runtime->executor->submit(runtime, lane, run) == RN_OK) return true;
+    rni_count_finished(runtime);
+    return false;
+}
+
+/* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
+static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
+    int code;
+    rn_task whole;
+    whole.arg = rn_none();
+    rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
+    *error = read_task(task, &whole);
+    if (!runtime && rn_is_none(*error)) *error = rni_code_error(code);
+    if (runtime && rn_is_none(*error)) *error = rn_keep(runtime->open_error);
+    if (rn_is_none(*error)) *error = check_task_for(runtime, &whole);
+    enum admission admission = REFUSED;
+    if (rn_is_none(*error)) admission = admit(runtime, error);
+    if (admission != REFUSED) {
+        if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
+        rni_run *run = make_run(runtime, &whole, flags);
+        rn_future *future = run ? rni_run_future(run) : NULL;
+        if (run && launch(runtime, run, admission)) return future;
+        if (run) rni_run_free(run);
+        if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);
+        *error = rni_error_no_memory();
+    }
+    rn_drop(whole.arg);
+    return NULL;
+}
+
+rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {
+    rn_value error;
+    rn_future *future = start(runtime, task, 0, &error);
+    return future ? future : rni_future_failed(error);
+}
+
+int rn_submit_detached(rn_runtime *handle, const rn_task *task) {
+    rn_value error;
+    if (start(handle, task, RNI_DETACHED, &error)) return RN_OK;
+    int code;
+    rn_runtime *runtime = rni_runtime_of(handle, "rn_run_detached", &code);
+    const char *name = task && task->size >= TASK_SIZE_LEAST && task->origin ? task->origin : "";
+    if (runtime) rni_log(runtime, RN_LOG_ERROR, "a run of '%.63s' could not start: %s", name, rn_error_message(error));
+    code = rn_error_code(error);
+    rn_drop(error);
+    return code;
+}

@@ -1,0 +1,206 @@
+#include "core/world.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "core/lane.h"
+#include "core/run.h"
+#include "core/runtime.h"
+
+static struct {
+    rni_mutex lock;           /* guards what follows; above every slab's lock in the order */
+    rni_chunk *pool[RNI_CLASSES];
+    rni_thread *vacant;
+    rni_slab runtimes;        /* used under the lock */
+    uint64_t serial;          /* of the runtime opened last */
+} world;
+
+static rni_aptr all_chunks[RNI_CLASSES];
+static rni_aptr all_threads;
+static rni_aptr table[RNI_RUNTIMES_MAX]; /* open runtimes by index; written under the lock */
+static rni_a32 era;
+static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
+static bool hooks_set;
+
+__thread rni_thread *rni_self;
+
+uint32_t rni_world_era(void) { return rni_load_relaxed(&era); }
+
+void rni_world_lock(void) { rni_mutex_lock(&world.lock); }
+
+void rni_world_unlock(void) { rni_mutex_unlock(&world.lock); }
+
+/* In the child of a fork: alone, with whatever the other threads left half done. */
+static void forget_parent(void) {
+    memset(&world, 0, sizeof world);
+    rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
+    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_chunks[i], NULL);
+    for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) rni_store_relaxed(&table[i], NULL);
+    rni_store_relaxed(&all_threads, NULL);
+    rni_store_relaxed(&era, rni_world_era() + 1);
+    rni_self = NULL;
+}
+
+static void thread_ends(void *value);
+
+static void set_hooks(void) {
+    rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
+    hooks_set = rni_os_on_fork(forget_parent) && rni_os_on_thread_exit(thread_ends);
+}
+
+static bool has_hooks(void) {
+    pthread_once(&hooks_once, set_hooks);
+    return hooks_set;
+}
+
+/* A list whose head moves by CAS and whose entries never leave. */
+static void publish(rni_aptr *head, void *entry, void **next) {
+    void *first = rni_load_relaxed(head);
+    do {
+        *next = first;
+    } while (!rni_cas_acq_rel(head, &first, entry)); /* pairs with the acquire loads of the heads */
+}
+
+rni_chunk *rni_world_chunks(enum rni_class class_of) {
+    return rni_load_acquire(&all_chunks[class_of]); /* pairs with publish */
+}
+
+static rni_chunk *map_chunk(enum rni_class class_of) {
+    rni_chunk *chunk = rni_os_map(RNI_CHUNK_BYTES, RNI_CHUNK_BYTES);
+    if (!chunk) return NULL;
+    chunk->class_of = class_of;
+    chunk->era = rni_world_era();
+    rni_store_relaxed(&chunk->generation, 1);
+    publish(&all_chunks[class_of], chunk, (void **)&chunk->next_all);
+    return chunk;
+}
+
+/* Called with a slab's lock, and for runtimes with the world's: so the pool has a lock of its own. */
+static rni_mutex pool_lock;
+
+rni_chunk *rni_world_take_chunk(enum rni_class class_of) {
+    rni_mutex_lock(&pool_lock);
+    rni_chunk *chunk = world.pool[class_of];
+    if (chunk) world.pool[class_of] = chunk->next;
+    rni_mutex_unlock(&pool_lock);
+    if (!chunk) chunk = map_chunk(class_of);
+    if (!chunk) return NULL;
+    chunk->next = NULL;
+    for (uint32_t i = 0; i < rni_groups(class_of); i++) rni_store_relaxed(&chunk->free[i], UINT64_MAX);
+    return chunk;
+}
+
+/* The highest generation of any object in the chunk: emptied pages would start again from 0. */
+static uint32_t highest_generation(rni_chunk *chunk) {
+    uint32_t highest = 0;
+    if (chunk->class_of != RNI_CLASS_RUN) return 0;
+    for (uint32_t group = 0; group < rni_groups(RNI_CLASS_RUN); group++) {
+        rni_run *run = (rni_run *)((char *)chunk + RNI_CHUNK_HEADER + (size_t)group * rni_group_bytes(RNI_CLASS_RUN));
+        for (uint32_t i = 0; i < RNI_GROUP; i++)
+            if (rni_load_relaxed(&run[i].generation) > highest) highest = rni_load_relaxed(&run[i].generation);
+    }
+    return highest;
+}
+
+void rni_world_give_chunk(rni_chunk *chunk) {
+    rni_add_relaxed(&chunk->generation, highest_generation(chunk) + 1);
+    for (uint32_t i = 0; i < rni_groups(chunk->class_of); i++) rni_store_relaxed(&chunk->free[i], 0);
+    rni_os_discard((char *)chunk + RNI_CHUNK_HEADER, RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
+    rni_mutex_lock(&pool_lock);
+    chunk->next = world.pool[chunk->class_of];
+    world.pool[chunk->class_of] = chunk;
+    rni_mutex_unlock(&pool_lock);
+}
+
+static rni_thread *vacant_thread(void) {
+    rni_world_lock();
+    rni_thread *thread = world.vacant;
+    if (thread) world.vacant = thread->next_vacant;
+    rni_world_unlock();
+    return thread;
+}
+
+/* Kept for ever, so mapped and not from malloc: a leak checker would call it lost. */
+static rni_thread *new_thread(void) {
+    rni_thread *thread = rni_os_map((sizeof *thread + 4095) & ~(size_t)4095, 4096);
+    if (!thread) return NULL;
+    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_init(&thread->slabs[i], (enum rni_class)i);
+    publish(&all_threads, thread, (void **)&thread->next_all);
+    return thread;
+}
+
+rni_thread *rni_thread_new(void) {
+    if (!has_hooks()) return NULL;
+    rni_thread *thread = vacant_thread();
+    return thread ? thread : new_thread();
+}
+
+void rni_thread_install(rni_thread *thread) {
+    rni_self = thread;
+    rni_os_at_thread_exit(thread);
+}
+
+rni_thread *rni_thread_make(void) {
+    rni_thread *thread = rni_thread_new();
+    if (thread) rni_thread_install(thread);
+    return thread;
+}
+
+void rni_thread_give_back(rni_thread *thread) {
+    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_flush(&thread->slabs[i]);
+    rni_world_lock();
+    rni_lanes_leave(thread);
+    thread->lane = thread->lanes = NULL;
+    thread->call = NULL;
+    thread->worker = NULL;
+    thread->worker_number = 0;
+    thread->next_vacant = world.vacant;
+    world.vacant = thread;
+    rni_world_unlock();
+}
+
+static void thread_ends(void *value) {
+    if (value != rni_self) return; /* a child's copy of its parent's */
+    rni_thread_give_back(value);
+    rni_self = NULL;
+}
+
+void rni_world_trim(void) {
+    rni_thread *thread = rni_load_acquire(&all_threads); /* pairs with publish */
+    for (; thread; thread = thread->next_all)
+        for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_trim(&thread->slabs[i]);
+}
+
+static uint32_t free_index(void) {
+    uint32_t index = 0;
+    while (index < RNI_RUNTIMES_MAX && rni_load_relaxed(&table[index])) index++;
+    return index;
+}
+
+rn_runtime *rni_world_open(void) {
+    if (!has_hooks()) return NULL;
+    rni_world_lock();
+    uint32_t index = free_index();
+    rn_runtime *runtime =
+        index < RNI_RUNTIMES_MAX ? rni_slab_take(&world.runtimes, RNI_RUNTIME_STRIDE) : NULL;
+    if (runtime) {
+        rni_runtime_reset(runtime, ++world.serial, index);
+        rni_store_release(&table[index], runtime); /* pairs with rni_world_runtime */
+    }
+    rni_world_unlock();
+    return runtime;
+}
+
+void rni_world_close(rn_runtime *runtime) {
+    rni_world_lock();
+    rni_store_release(&table[runtime->index], NULL); /* pairs with rni_world_runtime */
+    rni_store_release(&runtime->serial, 0);          /* pairs with the check of a handle: it is stale now */
+    rni_lanes_close(runtime);
+    rni_slab_give(&world.runtimes, runtime, RNI_CLASS_RUNTIME);
+    rni_world_unlock();
+}
+
+rn_runtime *rni_world_runtime(uint32_t index) {
+    return rni_load_acquire(&table[index]); /* pairs with open: the runtime is filled in */
+}

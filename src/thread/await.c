@@ -1,0 +1,254 @@
+/*
+ * Waits inside tasks. A worker that waits for a run
+ *   1. runs it itself, if nobody has begun it;
+ *   2. else gives its seat to another thread, a spare if need be, and sleeps;
+ *   3. else, if that would leave no thread to run tasks: runs what the awaited run, in turn, waits
+ *      for, if nobody has begun that; or answers RN_DEADLOCK.
+ * It never runs a run that it does not wait for, so every call on its stack needs the one above it,
+ * and "who waits for whom" is a graph of threads: a waiting worker waits for one run, and a run that
+ * was begun is on the stack of one worker.
+ *
+ * A wait that closes a cycle in that graph is answered with RN_DEADLOCK. The graph is guarded by one
+ * lock for all runtimes (waits may cross them); an edge is added under it after the check, so of two
+ * that would close a cycle together the second sees the first.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/world.h"
+#include "thread/pool.h"
+
+#define INLINE_STACK ((uintptr_t)64 * 1024)   /* stack that runs inlined in a wait may add to a worker's own */
+#define STACK_RESERVE ((size_t)128 * 1024)    /* left for one more, where there is no other way */
+#define SPINS 300
+
+/* Guards waits_for, call and deadline of every worker. Taken alone, or inside a pool's lock. */
+static rni_mutex await_lock;
+
+static bool is_over(rni_run *run) {
+    return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
+}
+
+static rni_worker *worker_of(rni_run *run) {
+    uint32_t place = rni_load_relaxed(&run->place);
+    rn_runtime *runtime = rni_world_runtime(place & 0xffff);
+    uint32_t index = place >> 16;
+    if (!runtime || !runtime->pool || index == 0) return NULL;
+    rni_pool *pool = rni_pool_of(runtime);
+    return index <= pool->threads_max ? rni_load_acquire(&pool->workers[index - 1]) : NULL; /* pairs with start_thread */
+}
+
+static bool is_on_stack(const rn_call *call, const rni_run *run) {
+    while (call && call->run != run) call = call->outer;
+    return call != NULL;
+}
+
+/* ---- cycles ---- */
+
+struct chain {
+    char text[900];
+    size_t length, links;
+    rni_run *end; /* what the last one waits for */
+};
+
+static void add_name(struct chain *chain, const char *name) {
+    const char *between = chain->links == 0 ? "" : chain->links == 1 ? " waits for " : ", which waits for ";
+    chain->links++;
+    if (chain->length + 120 > sizeof chain->text) return;
+    int length = snprintf(chain->text + chain->length, sizeof chain->text - chain->length, "%s'%s'", between, name);
+    if (length > 0) chain->length += (size_t)length;
+}
+
+static void add_run(struct chain *chain, rni_run *run) {
+    char name[RN_NAME_MAX + 1];
+    rni_run_name(run, name);
+    add_name(chain, name);
+}
+
+/* Follows who waits for whom from `run` on. True: it comes back to `self`. */
+static bool is_cycle(rni_worker *self, const rn_call *call, rni_run *run, struct chain *chain) {
+    for (unsigned steps = 0; steps < 1u << 16; steps++) {
+        chain->end = run;
+        add_run(chain, run);
+        uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin: the place is set */
+        if (rni_state_of(word) != RN_RUNNING) return false;
+        if (is_on_stack(call, run)) return true;
+        rni_worker *other = worker_of(run);
+        if (!other || other == self || !other->waits_for) return false;
+        run = other->waits_for;
+    }
+    return false;
+}
+
+static void name_caller(struct chain *chain, rn_call *call) {
+    char name[RN_NAME_MAX + 1] = "(done callback)";
+    if (call->run) rni_run_name(call->run, name);
+    add_name(chain, name);
+}
+
+/* ---- giving the seat away ---- */
+
+/* Threads that could run tasks if this one blocks. */
+static uint32_t left_to_run(const rni_pool *pool) {
+    uint32_t keeper = rni_load_relaxed(&pool->has_extra) ? 1 : 0;
+    return pool->threads - pool->blocked - keeper - 1;
+}
+
+/* Blocks this worker in the count, if somebody is left to run tasks; under the pool's lock. */
+static bool may_block(rni_pool *pool) {
+    rni_mutex_lock(&pool->lock);
+    bool is_enough = left_to_run(pool) >= pool->parking.seats || rni_pool_start_thread(pool) || left_to_run(pool) > 0;
+    if (is_enough) pool->blocked++;
+    rni_mutex_unlock(&pool->lock);
+    return is_enough;
+}
+
+static void unblock(rni_pool *pool) {
+    rni_mutex_lock(&pool->lock);
+    pool->blocked--;
+    rni_mutex_unlock(&pool->lock);
+}
+
+static void set_wait(rni_worker *self, rni_run *run, rn_call *call, int64_t deadline) {
+    self->waits_for = run;
+    self->call = call;
+    self->deadline = deadline;
+}
+
+static bool is_due(rni_pool *pool, int64_t deadline) { return deadline >= 0 && rni_now(pool->runtime) >= deadline; }
+
+/* With a virtual clock a deadline wakes nobody: look again now and then. */
+static int64_t machine_deadline(rni_pool *pool, int64_t deadline) {
+    if (deadline < 0 || !pool->runtime->is_virtual) return deadline;
+    return rni_os_now() + RN_MILLISECONDS(2);
+}
+
+static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
+    rni_pool *pool = self->pool;
+    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_flush(&self->thread->slabs[i]);
+    rni_parking_leave(&pool->parking);
+    if (pool->is_kit) rni_pool_poke(pool);
+    if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
+    while (!is_over(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
+    rni_mutex_lock(&await_lock);
+    /* A seeded pool has taken the seat back for us, if the run is over: see rni_pool_completing. */
+    bool has_seat = !self->waits_for;
+    if (!has_seat) rni_parking_come_back(&pool->parking);
+    set_wait(self, NULL, NULL, -1);
+    rni_mutex_unlock(&await_lock);
+}
+
+void rni_pool_completing(rn_runtime *runtime, rni_run *run) {
+    rni_pool *pool = rni_pool_of(runtime);
+    rni_mutex_lock(&await_lock);
+    for (uint32_t i = 0; i < pool->threads_max; i++) {
+        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
+        if (!worker || worker->waits_for != run) continue;
+        rni_parking_come_back(&pool->parking);
+        set_wait(worker, NULL, NULL, -1);
+    }
+    rni_mutex_unlock(&await_lock);
+}
+
+bool rni_pool_is_resuming(rni_pool *pool) {
+    bool is_resuming = false;
+    rni_mutex_lock(&await_lock);
+    for (uint32_t i = 0; i < pool->threads_max && !is_resuming; i++) {
+        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
+        if (worker && worker->waits_for) is_resuming = is_over(worker->waits_for) || is_due(pool, worker->deadline);
+    }
+    rni_mutex_unlock(&await_lock);
+    return is_resuming;
+}
+
+int64_t rni_pool_first_deadline(rni_pool *pool) {
+    int64_t first = RNI_NEVER;
+    rni_mutex_lock(&await_lock);
+    for (uint32_t i = 0; i < pool->threads_max; i++) {
+        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
+        if (worker && worker->deadline >= 0 && worker->deadline < first) first = worker->deadline;
+    }
+    rni_mutex_unlock(&await_lock);
+    return first;
+}
+
+/* ---- running the awaited run here ---- */
+
+static bool has_stack(const rni_worker *self, bool is_last_resort) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t used = self->frame > here ? self->frame - here : 0;
+    return is_last_resort ? rni_os_stack_left() > STACK_RESERVE : used < INLINE_STACK;
+}
+
+/* The youngest in our own deque is most often what we wait for: then no pointer to it stays behind. */
+static bool pops(rni_worker *self, rni_run *run) {
+    void *item = rni_deque_pop(&self->lane->deque);
+    if (item == run) return true;
+    if (item) (void)rni_deque_push(&self->lane->deque, &item, 1); /* where it came from there is room */
+    return false;
+}
+
+static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
+    rn_runtime *runtime = self->pool->runtime;
+    uint64_t word = rni_load_relaxed(&run->done.word);
+    if (rni_state_of(word) != RN_WAITING || !(word & RNI_CLAIMABLE)) return false;
+    if (rni_run_runtime(run) != runtime->index || !has_stack(self, is_last_resort)) return false;
+    if (!runtime->seed && pops(self, run)) {
+        rni_run_execute(runtime, run);
+        return true;
+    }
+    if (rni_completion_claim(&run->done) != RNI_YES) return false;
+    rni_run_execute_begun(runtime, run);
+    return true;
+}
+
+/* ---- the wait ---- */
+
+enum step { AGAIN, SLEEP, DEADLOCK };
+
+static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
+    return rn_error(RN_DEADLOCK, is_cycle_found ? "deadlock: %s" : "no thread is left to run what is waited for: %s",
+                    chain->text);
+}
+
+static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_value *error) {
+    rni_pool *pool = self->pool;
+    rn_call *call = self->thread->call;
+    struct chain chain = {.text = ""};
+    name_caller(&chain, call);
+    bool may = may_block(pool);
+    rni_mutex_lock(&await_lock);
+    bool cycle = is_cycle(self, call, run, &chain);
+    if (may && !cycle) set_wait(self, run, call, deadline);
+    rni_mutex_unlock(&await_lock);
+    if (may && !cycle) return SLEEP;
+    if (may) unblock(pool);
+    if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;
+    *error = deadlock_error(&chain, cycle);
+    return DEADLOCK;
+}
+
+static bool is_over_soon(rni_run *run) {
+    for (int i = 0; i < SPINS; i++) {
+        if (is_over(run)) return true;
+        rni_pause();
+    }
+    return false;
+}
+
+int rni_pool_await(rni_run *run, int64_t deadline, rn_value *error) {
+    rni_worker *self = rni_self->worker;
+    while (!is_over(run)) {
+        if (is_due(self->pool, deadline)) return RN_TIMED_OUT;
+        if (runs_here(self, run, false) || is_over_soon(run)) continue;
+        switch (take_step(self, run, deadline, error)) {
+        case AGAIN: break;
+        case DEADLOCK: return RN_DEADLOCK;
+        case SLEEP:
+            sleep_on(self, run, deadline);
+            unblock(self->pool);
+            break;
+        }
+    }
+    return RN_OK;
+}

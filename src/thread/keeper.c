@@ -1,0 +1,86 @@
+/*
+ * The timekeeper. By the machine's clock it sleeps until the first timer is due. With a virtual clock
+ * it moves the clock itself, when nothing is left that could happen without; so does a worker that parks.
+ */
+#include "core/schedule.h"
+#include "thread/pool.h"
+
+static bool is_quiet(rni_pool *pool) {
+    return rni_parking_is_quiet(&pool->parking) && !rni_pool_is_resuming(pool);
+}
+
+bool rni_pool_is_idle(rni_pool *pool) {
+    /* Twice, with the queues in between: one that parks may still take what it sees there. */
+    bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
+    return is_quiet(pool) && !has_ready && is_quiet(pool);
+}
+
+static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Moves the virtual clock to the next moment at which something happens. False: there is none, or it is not time. */
+static bool jump(rni_pool *pool) {
+    rn_runtime *runtime = pool->runtime;
+    if (!rni_outside_may_run(runtime) || !rni_pool_is_idle(pool)) return false;
+    int64_t now = rni_now(runtime);
+    int64_t wait_over = lesser(rni_outside_first_deadline(runtime), rni_pool_first_deadline(pool));
+    if (wait_over <= now) return false;
+    int64_t next = lesser(rni_schedule_first_due(runtime), wait_over);
+    if (next == RNI_NEVER) return false;
+    int64_t latest = now;
+    size_t fired = rni_schedule_fire(runtime, next, &latest);
+    /* Due times are to the nanosecond, ticks are not: the clock shows what was asked for. */
+    int64_t moment = fired && latest < next ? latest : next;
+    if (moment > now) rni_store_release(&runtime->virtual_now, (uint64_t)moment); /* pairs with rni_now */
+    return true;
+}
+
+bool rni_keeper_jump(rni_pool *pool) {
+    rni_mutex_lock(&pool->jump_lock);
+    bool has_jumped = jump(pool);
+    rni_mutex_unlock(&pool->jump_lock);
+    if (has_jumped) rni_outside_wake_due(pool->runtime);
+    return has_jumped;
+}
+
+static size_t fire(rni_pool *pool) {
+    rn_runtime *runtime = pool->runtime;
+    int64_t now = rni_now(runtime), latest = now;
+    return rni_schedule_first_due(runtime) <= now ? rni_schedule_fire(runtime, now, &latest) : 0;
+}
+
+void rni_keeper_look(rni_pool *pool) {
+    if (fire(pool) > 0) rni_parking_notify(&pool->parking);
+}
+
+static void sleep_until_due(rni_pool *pool, uint32_t word) {
+    int64_t due = pool->runtime->is_virtual ? RNI_NEVER : rni_schedule_first_due(pool->runtime);
+    rni_os_wait(&pool->keeper_word, word, due == RNI_NEVER ? -1 : due);
+}
+
+/* What fired is run by the timekeeper itself, if there is a seat for it and a successor. */
+static bool takes_a_seat(rni_pool *pool) {
+    if (pool->is_kit || !rni_parking_sit(&pool->parking)) {
+        rni_parking_notify(&pool->parking);
+        return false;
+    }
+    rni_store_release(&pool->keeper, 0); /* pairs with the CAS in becomes_keeper */
+    rni_parking_nudge(&pool->parking);
+    return true;
+}
+
+bool rni_keeper_keep(rni_worker *worker) {
+    rni_pool *pool = worker->pool;
+    while (!rni_load_acquire(&pool->closing)) { /* pairs with close_pool */
+        uint32_t word = rni_load_acquire(&pool->keeper_word); /* pairs with rni_pool_poke */
+        if (fire(pool) > 0 && takes_a_seat(pool)) return true;
+        if (pool->is_kit) {
+            rni_outside_wake_due(pool->runtime);
+            if (pool->runtime->is_virtual && rni_keeper_jump(pool)) {
+                rni_parking_notify(&pool->parking);
+                continue;
+            }
+        }
+        sleep_until_due(pool, word);
+    }
+    return false;
+}

@@ -1,0 +1,252 @@
+#include "thread/pool.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "value/value.h"
+
+static void lane_init(rni_lane *lane, bool is_worker) {
+    rni_thread_lane *mine = (rni_thread_lane *)lane;
+    mine->is_worker = is_worker;
+    rni_deque_init(&mine->deque, 0);
+}
+
+bool rni_pool_has_work(rni_pool *pool) {
+    if (pool->runtime->seed)
+        return rni_load_seq_cst(&pool->ready.count) > 0 && rni_outside_may_run(pool->runtime); /* pairs with push */
+    if (rni_overflow_has_some(&pool->overflow)) return true;
+    for (rni_lane *lane = rni_lanes(pool->runtime); lane; lane = lane->next_of_runtime)
+        if (rni_deque_count(&((rni_thread_lane *)lane)->deque) > 0) return true;
+    return false;
+}
+
+/* ---- starting threads ---- */
+
+static void free_worker(rni_worker *worker) {
+    if (worker->thread) rni_thread_give_back(worker->thread);
+    rni_free(worker);
+}
+
+static rni_worker *new_worker(rni_pool *pool) {
+    rni_worker *worker = rni_alloc_zeroed(sizeof *worker);
+    if (!worker) return NULL;
+    worker->pool = pool;
+    worker->index = pool->threads;
+    worker->deadline = -1;
+    worker->thread = rni_thread_new();
+    rni_lane *lane = worker->thread ? rni_lane_make(pool->runtime, worker->thread, true) : NULL;
+    if (!lane) {
+        free_worker(worker);
+        return NULL;
+    }
+    worker->lane = (rni_thread_lane *)lane;
+    worker->thread->worker = worker;
+    worker->thread->worker_number = worker->index + 1;
+    return worker;
+}
+
+bool rni_pool_start_thread(rni_pool *pool) {
+    if (pool->threads == pool->threads_max || rni_load_relaxed(&pool->closing)) return false;
+    rni_worker *worker = new_worker(pool);
+    if (!worker) return false;
+    rni_store_release(&pool->workers[worker->index], worker); /* pairs with the acquire loads in await.c */
+    if (!rni_os_thread_start(&worker->os, rni_worker_main, worker)) {
+        rni_store_relaxed(&pool->workers[worker->index], NULL);
+        free_worker(worker);
+        return false;
+    }
+    pool->threads++;
+    return true;
+}
+
+/* ---- opening and closing ---- */
+
+static rni_pool *new_pool(rn_runtime *runtime, uint32_t seats, uint32_t spares) {
+    rni_pool *pool = rni_alloc_lines(sizeof *pool);
+    if (!pool) return NULL;
+    pool->threads_max = seats + spares + 1;
+    pool->workers = rni_alloc_zeroed(pool->threads_max * sizeof *pool->workers);
+    if (!pool->workers) {
+        rni_free(pool);
+        return NULL;
+    }
+    pool->runtime = runtime;
+    pool->is_kit = runtime->is_virtual || runtime->seed;
+    rni_parking_init(&pool->parking, seats, 0);
+    rni_overflow_init(&pool->overflow);
+    rni_ready_init(&pool->ready, runtime->seed);
+    return pool;
+}
+
+/* As many of the wanted threads as the system gives. */
+static void start_threads(rni_pool *pool, uint32_t wanted) {
+    rni_mutex_lock(&pool->lock);
+    while (pool->threads < wanted && rni_pool_start_thread(pool)) {
+    }
+    if (pool->threads > pool->parking.seats) rni_store_release(&pool->has_extra, 1); /* pairs with worker.c */
+    rni_mutex_unlock(&pool->lock);
+}
+
+static void close_pool(rn_runtime *runtime);
+
+static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
+    uint32_t asked = options->workers ? options->workers : rni_os_cpu_count();
+    if (asked > RN_WORKERS_MAX) asked = RN_WORKERS_MAX;
+    uint32_t seats = runtime->seed ? 1 : asked;
+    rni_pool *pool = new_pool(runtime, seats, options->spare_workers ? options->spare_workers : RN_SPARES_DEFAULT);
+    if (!pool) return rni_error_no_memory();
+    runtime->pool = pool;
+    runtime->workers_asked = asked;
+    uint32_t wanted = seats + (pool->is_kit ? 1 : 0);
+    start_threads(pool, wanted);
+    if (pool->threads == wanted) return rn_none();
+    uint32_t got = pool->threads;
+    if (got > 0 && !pool->is_kit) {
+        rni_log(runtime, RN_LOG_WARNING, "%u of %u worker threads could be started; the system refused the rest", got, asked);
+        return rn_none();
+    }
+    if (got == 0 && !pool->is_kit && options->when_full == RN_CALLER_RUNS) {
+        runtime->is_threadless = true;
+        rni_log(runtime, RN_LOG_WARNING, "no worker thread could be started; tasks run in the thread that starts them");
+        return rn_none();
+    }
+    close_pool(runtime);
+    return rn_error(RN_NO_THREADS, "%u of %u threads could be started; the system refused the rest", got, wanted);
+}
+
+static void join_threads(rni_pool *pool) {
+    for (uint32_t i = 0; i < pool->threads; i++) {
+        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
+        rni_os_thread_join(worker->os);
+        rni_free(worker);
+    }
+}
+
+/* What is still queued is over: claimed, or cancelled. */
+static void drop_queued(rni_pool *pool) {
+    void *runs[RNI_BLOCK_RUNS];
+    size_t count;
+    bool contended;
+    while ((count = rni_overflow_take(&pool->overflow, runs)) > 0)
+        for (size_t i = 0; i < count; i++) rni_run_unqueue(runs[i]);
+    for (rni_lane *lane = rni_lanes(pool->runtime); lane; lane = lane->next_of_runtime)
+        while ((count = rni_deque_take(&((rni_thread_lane *)lane)->deque, runs, RNI_BLOCK_RUNS, &contended)) > 0)
+            for (size_t i = 0; i < count; i++) rni_run_unqueue(runs[i]);
+    for (rni_run *run; (run = rni_ready_take(&pool->ready)) != NULL;) rni_run_unqueue(run);
+}
+
+static void close_pool(rn_runtime *runtime) {
+    rni_pool *pool = rni_pool_of(runtime);
+    rni_mutex_lock(&pool->lock);
+    rni_store_release(&pool->closing, 1); /* pairs with the loads in worker.c and keeper.c */
+    rni_mutex_unlock(&pool->lock);
+    rni_pool_poke(pool);
+    rni_parking_wake_all(&pool->parking);
+    join_threads(pool);
+    drop_queued(pool);
+    rni_overflow_destroy(&pool->overflow);
+    rni_ready_destroy(&pool->ready);
+    rni_free(pool->workers);
+    rni_free(pool);
+    runtime->pool = NULL;
+}
+
+/* ---- submitting ---- */
+
+/* Moves the older half of a full deque to the overflow, and puts the run in its place. */
+static bool spill(rni_pool *pool, rni_deque *deque, void *run) {
+    void *half[RNI_BLOCK_RUNS];
+    bool contended;
+    size_t count = rni_deque_take(deque, half, RNI_BLOCK_RUNS, &contended);
+    if (count > 0 && !rni_overflow_push(&pool->overflow, half, count)) {
+        /* There is room for them again, since nobody else adds to this deque. */
+        RNI_ASSERT(rni_deque_push(deque, half, count));
+        return false;
+    }
+    return rni_deque_push(deque, &run, 1);
+}
+
+static int submit(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
+    rni_pool *pool = rni_pool_of(runtime);
+    void *item = run;
+    if (runtime->is_threadless) {
+        rni_run_execute(runtime, run);
+        return RN_OK;
+    }
+    if (runtime->seed) {
+        if (!rni_ready_reserve(&pool->ready, (size_t)rni_pending_count(runtime))) return RN_NO_MEMORY;
+        rni_ready_push(&pool->ready, run);
+    } else {
+        rni_deque *deque = &((rni_thread_lane *)lane)->deque;
+        while (!rni_deque_push(deque, &item, 1)) {
+            if (spill(pool, deque, run)) break;
+            if (rni_deque_count(deque) == RNI_DEQUE_SIZE) return RN_NO_MEMORY;
+        }
+    }
+    rni_parking_notify(&pool->parking);
+    return RN_OK;
+}
+
+static void requeue(rn_runtime *runtime, rni_run *run) {
+    rni_pool *pool = rni_pool_of(runtime);
+    if (runtime->seed) rni_ready_push(&pool->ready, run);
+    else rni_overflow_push_due(&pool->overflow, run);
+}
+
+static void wake(rn_runtime *runtime) { rni_parking_notify(&rni_pool_of(runtime)->parking); }
+
+/* ---- the rest of the table ---- */
+
+void rni_pool_poke(rni_pool *pool) {
+    rni_add_acq_rel(&pool->keeper_word, 1); /* pairs with the load in keeper.c */
+    rni_os_wake(&pool->keeper_word, 1);
+}
+
+static void poke(rn_runtime *runtime) {
+    rni_pool *pool = rni_pool_of(runtime);
+    if (!pool->is_kit) return;
+    rni_pool_poke(pool);
+    if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
+}
+
+static void timers_changed(rn_runtime *runtime) {
+    rni_pool *pool = rni_pool_of(runtime);
+    if (!rni_load_acquire(&pool->has_extra)) { /* pairs with start_threads */
+        rni_mutex_lock(&pool->lock);
+        if (!rni_load_relaxed(&pool->has_extra) && rni_pool_start_thread(pool)) rni_store_release(&pool->has_extra, 1);
+        bool is_alone = !rni_load_relaxed(&pool->has_extra);
+        rni_mutex_unlock(&pool->lock);
+        if (is_alone) rni_parking_wake_all(&pool->parking); /* parked workers sleep by the timers */
+    }
+    /* Virtual time moves when a worker parks; this one will. */
+    rni_worker *self = rni_self ? rni_self->worker : NULL;
+    if (!pool->runtime->is_virtual || !self || self->pool != pool) rni_pool_poke(pool);
+}
+
+static bool is_idle(rn_runtime *runtime) { return rni_pool_is_idle(rni_pool_of(runtime)); }
+
+static void stats(rn_runtime *runtime, rn_stats *stats) {
+    rni_pool *pool = rni_pool_of(runtime);
+    rni_mutex_lock(&pool->lock);
+    uint32_t threads = pool->threads;
+    rni_mutex_unlock(&pool->lock);
+    stats->workers = threads < pool->parking.seats ? threads : pool->parking.seats;
+    stats->spares = threads - stats->workers;
+}
+
+const rni_executor rni_thread_executor = {
+    .name = "RN_THREADS",
+    .lane_bytes = sizeof(rni_thread_lane),
+    .lane_init = lane_init,
+    .open = open_pool,
+    .submit = submit,
+    .requeue = requeue,
+    .wake = wake,
+    .timers_changed = timers_changed,
+    .poke = poke,
+    .await = rni_pool_await,
+    .completing = rni_pool_completing,
+    .close = close_pool,
+    .is_idle = is_idle,
+    .stats = stats,
+};

@@ -1,0 +1,192 @@
+#include "value/value.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+struct text_blob {
+    rni_blob blob;
+    char data[];
+};
+
+struct pointer_blob {
+    rni_blob blob;
+    void *pointer;
+    void (*destroy)(void *pointer);
+};
+
+static rn_value plain(enum rn_kind kind, uint64_t bits) {
+    return (rn_value){.kind = (uint32_t)kind, .aux = 0, .bits = bits};
+}
+
+static rn_value counted(enum rn_kind kind, uint32_t length, rni_blob *blob) {
+    rni_store_relaxed(&blob->owners, 1);
+    return (rn_value){.kind = (uint32_t)kind | RNI_COUNTED, .aux = length, .bits = (uintptr_t)blob};
+}
+
+rn_value rn_none(void) { return plain(RN_NONE, 0); }
+
+rn_value rn_bool(bool value) { return plain(RN_BOOL, value); }
+
+rn_value rn_int(int64_t value) { return plain(RN_INT, (uint64_t)value); }
+
+rn_value rn_float(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return plain(RN_FLOAT, bits);
+}
+
+static rn_value blob_of(enum rn_kind kind, const void *data, size_t length) {
+    if (length > RN_LENGTH_MAX)
+        return rn_error(RN_TOO_LARGE, "%zu bytes of %s: at most %lu are accepted", length, rn_kind_name(kind),
+                        (unsigned long)RN_LENGTH_MAX);
+    struct text_blob *blob = rni_alloc(sizeof *blob + length + 1);
+    if (!blob) return rni_error_no_memory();
+    if (length > 0) memcpy(blob->data, data, length);
+    blob->data[length] = '\0';
+    return counted(kind, (uint32_t)length, &blob->blob);
+}
+
+rn_value rn_text(const char *text) {
+    if (!text) return rn_error(RN_INVALID, "rn_text: the text is NULL");
+    return blob_of(RN_TEXT, text, strlen(text));
+}
+
+rn_value rn_text_n(const char *text, size_t length) {
+    if (!text && length > 0) return rn_error(RN_INVALID, "rn_text_n: the text is NULL");
+    const char *nul = length > 0 && length <= RN_LENGTH_MAX ? memchr(text, '\0', length) : NULL;
+    if (nul)
+        return rn_error(RN_INVALID, "rn_text_n: a NUL at offset %zu of %zu; rn_bytes() takes any bytes",
+                        (size_t)(nul - text), length);
+    return blob_of(RN_TEXT, text, length);
+}
+
+rn_value rn_textf(const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    struct text_blob *blob = length < 0 ? NULL : rni_alloc(sizeof *blob + (size_t)length + 1);
+    if (blob) (void)vsnprintf(blob->data, (size_t)length + 1, format, again);
+    va_end(again);
+    if (length < 0) return rn_error(RN_INVALID, "rn_textf: \"%s\" cannot be formatted", format);
+    return blob ? counted(RN_TEXT, (uint32_t)length, &blob->blob) : rni_error_no_memory();
+}
+
+rn_value rni_literal(const char *text, size_t length) {
+    return (rn_value){.kind = RN_TEXT | RNI_STATIC, .aux = (uint32_t)length, .bits = (uintptr_t)text};
+}
+
+rn_value rn_bytes(const void *data, size_t size) {
+    if (!data && size > 0) return rn_error(RN_INVALID, "rn_bytes: the data is NULL");
+    return blob_of(RN_BYTES, data, size);
+}
+
+rn_value rn_pointer(void *pointer) { return plain(RN_POINTER, (uintptr_t)pointer); }
+
+rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer)) {
+    if (!destroy) return rn_error(RN_INVALID, "rn_pointer_owned: destroy is NULL; rn_pointer() owns nothing");
+    struct pointer_blob *blob = rni_alloc(sizeof *blob);
+    if (!blob) { /* The pointer was given away, so it is ours to destroy. */
+        destroy(pointer);
+        return rni_error_no_memory();
+    }
+    blob->pointer = pointer;
+    blob->destroy = destroy;
+    return counted(RN_POINTER, 0, &blob->blob);
+}
+
+rn_value rn_keep(rn_value value) {
+    if (rni_value_is_plain(value)) return value;
+    rni_blob *blob = rni_value_pointer(value);
+    /* Relaxed: who keeps has it already, so nothing needs to be seen through the count. */
+    uint32_t before = rni_add_relaxed(&blob->owners, 1);
+    if (before == 0) rni_misuse("rn_keep: a %s that has been dropped by its last owner", rn_kind_name(rn_kind(value)));
+    return value;
+}
+
+static void destroy_blob(rn_value value) {
+    void *blob = rni_value_pointer(value);
+    if (rn_kind(value) == RN_ERROR) {
+        rni_error_free(blob);
+        return;
+    }
+    if (rn_kind(value) == RN_POINTER) {
+        struct pointer_blob *owned = blob;
+        owned->destroy(owned->pointer);
+    }
+    rni_free(blob);
+}
+
+void rn_drop(rn_value value) {
+    if (rni_value_is_plain(value)) return;
+    rni_blob *blob = rni_value_pointer(value);
+    /* Releases this owner's reads to the last owner, who acquires them and destroys. */
+    uint32_t before = rni_add_acq_rel(&blob->owners, UINT32_MAX);
+    if (before == 0) rni_misuse("rn_drop: a %s that has been dropped by its last owner", rn_kind_name(rn_kind(value)));
+    if (before == 1) destroy_blob(value);
+}
+
+enum rn_kind rn_kind(rn_value value) { return (enum rn_kind)(value.kind & RNI_KIND); }
+
+const char *rn_kind_name(enum rn_kind kind) {
+    static const char *const names[] = {"none", "bool", "int", "float", "text", "bytes", "pointer", "error"};
+    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown kind";
+}
+
+bool rn_is_none(rn_value value) { return rn_kind(value) == RN_NONE; }
+
+bool rn_is_error(rn_value value) { return rn_kind(value) == RN_ERROR; }
+
+/* Stops a program that reads a value as what it is not. */
+static void expect(const char *function, rn_value value, enum rn_kind kind) {
+    if (rn_kind(value) == kind) return;
+    char text[200];
+    rn_format(value, text, sizeof text);
+    rni_misuse("%s: the value is of kind %s, not %s: %s", function, rn_kind_name(rn_kind(value)), rn_kind_name(kind),
+               text);
+}
+
+bool rn_as_bool(rn_value value) {
+    expect("rn_as_bool", value, RN_BOOL);
+    return value.bits != 0;
+}
+
+int64_t rn_as_int(rn_value value) {
+    expect("rn_as_int", value, RN_INT);
+    return (int64_t)value.bits;
+}
+
+double rn_as_float(rn_value value) {
+    expect("rn_as_float", value, RN_FLOAT);
+    double number;
+    memcpy(&number, &value.bits, sizeof number);
+    return number;
+}
+
+static const char *data_of(rn_value value) {
+    return value.kind & RNI_STATIC ? rni_value_pointer(value) : ((struct text_blob *)rni_value_pointer(value))->data;
+}
+
+const char *rn_as_text(rn_value value) {
+    expect("rn_as_text", value, RN_TEXT);
+    return data_of(value);
+}
+
+const void *rn_as_bytes(rn_value value) {
+    expect("rn_as_bytes", value, RN_BYTES);
+    return data_of(value);
+}
+
+void *rn_as_pointer(rn_value value) {
+    expect("rn_as_pointer", value, RN_POINTER);
+    if (rni_value_is_plain(value)) return rni_value_pointer(value);
+    return ((struct pointer_blob *)rni_value_pointer(value))->pointer;
+}
+
+size_t rn_length(rn_value value) {
+    if (rn_kind(value) != RN_BYTES) expect("rn_length", value, RN_TEXT);
+    return value.aux;
+}

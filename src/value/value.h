@@ -1,0 +1,57 @@
+/*
+ * How a value holds what it holds. kind: the low 8 bits are enum rn_kind, above them the flags here.
+ *
+ *   none                          bool, int, float: in bits
+ *   text, bytes                   bits points at a blob, or with RNI_STATIC at the characters; aux: the length
+ *   pointer                       bits is it; with RNI_COUNTED bits points at a blob that owns it
+ *   error                         bits points at a struct rni_error, RNI_STATIC: one that is never freed
+ *
+ * Blobs are counted and never change while more than one owner has them.
+ */
+#ifndef RNI_VALUE_VALUE_H
+#define RNI_VALUE_VALUE_H
+
+#include <runium.h>
+#include <stdarg.h>
+
+#include "base/atomic.h"
+
+#define RNI_KIND 0xffu
+#define RNI_STATIC 0x100u  /* nothing to count */
+#define RNI_COUNTED 0x200u /* bits points at a blob */
+
+typedef struct rni_blob {
+    rni_a32 owners;
+} rni_blob;
+
+struct rni_error {
+    rni_blob blob;
+    int code;
+    int line;
+    uint64_t iteration;
+    rn_value cause;
+    const char *message;
+    const char *file;
+    const char *hook;           /* a constant */
+    char task[RN_NAME_MAX + 1]; /* "" until a run stamps it */
+    char text[];                /* message NUL file NUL */
+};
+
+static inline void *rni_value_pointer(rn_value value) { return (void *)(uintptr_t)value.bits; }
+static inline bool rni_value_is_plain(rn_value value) { return !(value.kind & RNI_COUNTED); }
+
+/* Errors that need no memory. */
+rn_value rni_error_no_memory(void);
+rn_value rni_error_timed_out(void);
+rn_value rni_error_forked(void);
+rn_value rni_error_cancelled(void);
+rn_value rni_error_closed(void);
+
+rn_value rni_error_make(const char *file, int line, rn_value cause, int code, const char *format, va_list arguments);
+
+/* An error as the outcome of a run: with the task, the hook ("" if none) and the iteration it comes
+ * from. Takes the error; one that belongs to others too, or to another task, becomes the cause. */
+rn_value rni_error_stamp(rn_value error, const char *task, const char *hook, uint64_t iteration);
+void rni_error_free(struct rni_error *error);
+
+#endif
