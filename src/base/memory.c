@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fault.h"
+#include "base/os.h"
 
 static void *counted(void *memory) {
     if (memory) rni_fault_hold(RN_FAULT_ALLOCATION, 1);
@@ -46,7 +46,6 @@ _Noreturn void rni_misuse(const char *format, ...) {
     if (end > sizeof text - 2) end = sizeof text - 2;
     text[end] = '\n';
     /* Straight to the descriptor: the process is about to die, and stdio may be in any state. */
-    ssize_t written = write(STDERR_FILENO, text, end + 1);
-    (void)written;
+    rni_os_write_stderr(text, end + 1);
     abort();
 }

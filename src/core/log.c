@@ -2,17 +2,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/run.h"
 #include "core/runtime.h"
 #include "value/value.h"
-
-/* One write, so that lines of several threads do not mix. */
-static void to_stderr(const char *text, size_t length) {
-    ssize_t written = write(STDERR_FILENO, text, length);
-    (void)written; /* there is nowhere else to say so */
-}
 
 /* The log of a runtime that has none: nothing is swallowed. */
 static void log_to_stderr(const rn_log_record *record) {
@@ -21,7 +14,7 @@ static void log_to_stderr(const rn_log_record *record) {
     int length = snprintf(line, sizeof line - 1, "runium: %s: %s", levels[record->level], record->message);
     size_t end = length < 0 ? 0 : (size_t)length < sizeof line - 1 ? (size_t)length : sizeof line - 2;
     line[end] = '\n';
-    to_stderr(line, end + 1);
+    rni_os_write_stderr(line, end + 1);
 }
 
 void rn_log_nothing(void *context, const rn_log_record *record) {
@@ -52,7 +45,7 @@ static void print_trace(const rn_call *call, rn_value error) {
     size_t length = start + rn_format(error, text + start, sizeof text - 1 - start);
     if (length > sizeof text - 2) length = sizeof text - 2;
     text[length] = '\n';
-    to_stderr(text, length + 1);
+    rni_os_write_stderr(text, length + 1);
 }
 
 void rni_log_failure(const rn_call *call, rn_value error) {

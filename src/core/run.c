@@ -41,7 +41,7 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
     rni_store_relaxed(&plan->iteration, 0);
     rni_store_relaxed(&plan->progress, 0);
     plan->times = 1;
-    plan->every = plan->start = plan->due = 0;
+    plan->every = plan->due = 0;
     plan->missed = 0;
     plan->run = run;
     plan->slot = RNI_NO_SLOT;

@@ -33,7 +33,6 @@ typedef struct rni_plan {
     rni_a64 name[RNI_NAME_WORDS]; /* zero: the origin's */
     uint64_t times;               /* RN_ENDLESS, or how many iterations */
     int64_t every;                /* 0: back to back */
-    int64_t start;                /* when tick 0 is due, on the runtime's clock */
     int64_t due;                  /* when the next iteration is due; guarded by the timers' lock while waiting */
     rni_a64 next_start;           /* a copy of due for the pending list */
     rni_a64 born;
@@ -62,6 +61,9 @@ typedef struct rni_run {
 static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side(run); }
 static inline rni_plan *rni_run_plan(rni_run *run) { return rni_load_relaxed(&run->plan); }
 static inline uint32_t rni_run_runtime(rni_run *run) { return rni_load_relaxed(&run->place) & 0xffff; }
+
+_Static_assert(sizeof(rni_run) <= RNI_RUN_STRIDE && sizeof(rni_hooks) <= RNI_RUN_SIDE, "a run fits its slab");
+_Static_assert(sizeof(rni_plan) <= RNI_PLAN_STRIDE && sizeof(rni_node) <= RNI_NODE_STRIDE, "so do plan and node");
 
 /* What a function or hook sees. On the stack of the thread that runs it. */
 struct rn_call {

@@ -17,7 +17,7 @@ static bool is_zero(const char *bytes, size_t size) {
 }
 
 /* A task of any known or tolerable size, as the struct of this build. */
-static rn_value read_task(const rn_task *task, rn_task *whole) {
+static rn_value copy_task(const rn_task *task, rn_task *whole) {
     if (!task) return rn_error(RN_INVALID, "the task is NULL");
     if (task->size < TASK_SIZE_LEAST)
         return rn_error(RN_INVALID, "rn_task.size is %zu; accepted is %zu (sizeof(rn_task)), or %zu and more", task->size,
@@ -65,6 +65,9 @@ static rn_value read_times(rn_task *task) {
     return error;
 }
 
+/* Whether the struct is one to take an argument from. */
+static bool has_arg(const rn_task *task) { return task && task->size >= offsetof(rn_task, on_iter); }
+
 static bool is_timed(const rn_task *task) {
     return task->every != 0 || task->start_in != 0 || task->at != 0 || task->every_text || task->start_in_text ||
            task->at_text;
@@ -72,23 +75,27 @@ static bool is_timed(const rn_task *task) {
 
 static bool needs_plan(const rn_task *task) { return is_timed(task) || task->times > 1 || task->name; }
 
-static rn_value check_task(rn_task *task) {
+static rn_value check_task(const rn_task *task) {
     if (!task->function) return rn_error(RN_INVALID, "the function is NULL");
     if (task->updates_result & ~RNI_UPDATES)
         return rn_error(RN_INVALID, ".updates_result is %#x; accepted are RN_ON_ITER, RN_ON_SUCCESS, RN_ON_ERROR, "
                                     "RN_ON_FINISHED and sums of them", task->updates_result);
-    if (rn_is_error(task->arg)) { /* the run's result: the arg is used up */
-        rn_value error = task->arg;
-        task->arg = rn_none();
-        return error;
-    }
-    return is_timed(task) ? read_times(task) : rn_none();
+    return rn_is_error(task->arg) ? rn_keep(task->arg) : rn_none(); /* the run's result */
 }
 
-static rn_value check_task_for(rn_runtime *runtime, rn_task *task) {
-    rn_value error = check_task(task);
-    if (rn_is_none(error) && runtime->is_threadless && is_timed(task))
-        return rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
+/* The task to go by: the caller's own, where nothing in it has to be worked out. */
+static rn_value read_task(rn_runtime *runtime, const rn_task **task, rn_task *whole) {
+    rn_value error = rn_none();
+    if (!*task || (*task)->size != sizeof **task || is_timed(*task)) {
+        error = copy_task(*task, whole);
+        if (rn_is_none(error)) *task = whole;
+    }
+    if (rn_is_none(error)) error = check_task(*task);
+    if (rn_is_none(error) && is_timed(*task)) {
+        error = read_times(whole);
+        if (rn_is_none(error) && runtime->is_threadless)
+            error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
+    }
     return error;
 }
 
@@ -106,7 +113,7 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
-    plan->start = plan->due = now + delay_of(runtime, task);
+    plan->due = now + delay_of(runtime, task);
     if (task->name) {
         uint64_t words[RNI_NAME_WORDS] = {0};
         memcpy(words, task->name, strnlen(task->name, RN_NAME_MAX));
@@ -195,24 +202,20 @@ static bool launch(rn_runtime *runtime, rni_run *run, enum admission admission) 
 static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
     int code;
     rn_task whole;
-    whole.arg = rn_none();
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
-    *error = read_task(task, &whole);
-    if (!runtime && rn_is_none(*error)) *error = rni_code_error(code);
-    if (runtime && rn_is_none(*error)) *error = rn_keep(runtime->open_error);
-    if (rn_is_none(*error)) *error = check_task_for(runtime, &whole);
-    enum admission admission = REFUSED;
-    if (rn_is_none(*error)) admission = admit(runtime, error);
+    *error = runtime ? rn_keep(runtime->open_error) : rni_code_error(code);
+    if (rn_is_none(*error)) *error = read_task(runtime, &task, &whole);
+    enum admission admission = rn_is_none(*error) ? admit(runtime, error) : REFUSED;
     if (admission != REFUSED) {
         if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
-        rni_run *run = make_run(runtime, &whole, flags);
+        rni_run *run = make_run(runtime, task, flags);
         rn_future *future = run ? rni_run_future(run) : NULL;
         if (run && launch(runtime, run, admission)) return future;
         if (run) rni_run_free(run);
         if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);
         *error = rni_error_no_memory();
     }
-    rn_drop(whole.arg);
+    if (has_arg(task)) rn_drop(task->arg);
     return NULL;
 }
 

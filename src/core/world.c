@@ -1,6 +1,5 @@
 #include "core/world.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -20,7 +19,7 @@ static rni_aptr all_chunks[RNI_CLASSES];
 static rni_aptr all_threads;
 static rni_aptr table[RNI_RUNTIMES_MAX]; /* open runtimes by index; written under the lock */
 static rni_a32 era;
-static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
+static rni_once hooks_once;
 static bool hooks_set;
 
 __thread rni_thread *rni_self;
@@ -50,7 +49,7 @@ static void set_hooks(void) {
 }
 
 static bool has_hooks(void) {
-    pthread_once(&hooks_once, set_hooks);
+    rni_os_once(&hooks_once, set_hooks);
     return hooks_set;
 }
 

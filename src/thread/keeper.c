@@ -21,13 +21,15 @@ static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 static bool jump(rni_pool *pool) {
     rn_runtime *runtime = pool->runtime;
     if (!rni_outside_may_run(runtime) || !rni_pool_is_idle(pool)) return false;
-    int64_t now = rni_now(runtime);
+    int64_t now = rni_now(runtime), latest = now, next;
     int64_t wait_over = lesser(rni_outside_first_deadline(runtime), rni_pool_first_deadline(pool));
     if (wait_over <= now) return false;
-    int64_t next = lesser(rni_schedule_first_due(runtime), wait_over);
-    if (next == RNI_NEVER) return false;
-    int64_t latest = now;
-    size_t fired = rni_schedule_fire(runtime, next, &latest);
+    size_t fired;
+    do { /* the first times may only move timers down a level */
+        next = lesser(rni_schedule_first_due(runtime), wait_over);
+        if (next == RNI_NEVER) return false;
+        fired = rni_schedule_fire(runtime, next, &latest);
+    } while (fired == 0 && next < wait_over);
     /* Due times are to the nanosecond, ticks are not: the clock shows what was asked for. */
     int64_t moment = fired && latest < next ? latest : next;
     if (moment > now) rni_store_release(&runtime->virtual_now, (uint64_t)moment); /* pairs with rni_now */

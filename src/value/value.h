@@ -47,7 +47,8 @@ rn_value rni_error_forked(void);
 rn_value rni_error_cancelled(void);
 rn_value rni_error_closed(void);
 
-rn_value rni_error_make(const char *file, int line, rn_value cause, int code, const char *format, va_list arguments);
+rn_value rni_error_make(const char *file, int line, rn_value cause, int code, const char *format, va_list arguments)
+    RN_PRINTF(5, 0);
 
 /* An error as the outcome of a run: with the task, the hook ("" if none) and the iteration it comes
  * from. Takes the error; one that belongs to others too, or to another task, becomes the cause. */
