@@ -2,8 +2,7 @@
  * The meaning of a run: function and hooks, in the order of the rules, whatever the executor. Only
  * the thread that runs it touches what is here.
  */
-#include <string.h>
-
+#include "base/memory.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/run.h"
@@ -19,7 +18,13 @@ struct turn {
     rn_value updated; /* the result that a hook put in its place, if has_updated */
     bool has_updated;
     bool is_hook_failed;
+    uint32_t era; /* of the process that it began in */
 };
+
+/* A child that a task forked has none of the threads that its caller counts on. */
+static void expect_same_process(const struct turn *turn) {
+    if (turn->era != rni_world_era()) rni_misuse("a process forked in a task must not return from it: exec or _exit");
+}
 
 static const char *call_name(rn_call *call) {
     if (!call->name) {
@@ -35,6 +40,7 @@ static rn_value stamped(rn_call *call, rn_value error) {
 
 /* What a hook returned: an error ends the schedule and is the result, the first one of them. */
 static void after_hook(struct turn *turn, rn_value returned, unsigned bit) {
+    expect_same_process(turn);
     bool failed = rn_is_error(returned);
     if (failed) {
         returned = stamped(&turn->call, returned);
@@ -84,6 +90,7 @@ static void iterate(struct turn *turn) {
     if (turn->plan) rni_store_relaxed(&turn->plan->iteration, call->iteration);
     if (turn->lane) rni_count(&turn->lane->started);
     turn->outcome = call->run->function(call);
+    expect_same_process(turn);
     if (rn_is_error(turn->outcome)) {
         turn->outcome = stamped(call, turn->outcome);
         if (turn->lane) rni_count(&turn->lane->failed);
@@ -184,6 +191,7 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     turn.plan = rni_run_plan(run);
     turn.outcome = turn.updated = rn_none();
     turn.has_updated = turn.is_hook_failed = false;
+    turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
     if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
     /* Relaxed: only await.c reads it, of runs that it has seen running; one it is too early for waits for nobody yet. */

@@ -21,6 +21,10 @@ static int await_run(rni_run *run, int64_t timeout_ns, rn_value *error) {
         rn_runtime *mine = self->call->runtime; /* a worker's own runtime: it is open as long as this call */
         return mine->executor->await(run, rni_deadline(mine, timeout_ns), error);
     }
+    if (self && rni_is_on_stack(self->call, run)) { /* a task that runs in its caller's thread waits for itself */
+        *error = rn_error(RN_DEADLOCK, "deadlock: '%s' waits for itself", rn_name(self->call));
+        return RN_DEADLOCK;
+    }
     if (!runtime) return RN_OK; /* over, in the meantime */
     for (int i = 0; i < SPINS && timeout_ns != 0; i++) {
         if (is_over(run)) return RN_OK;

@@ -78,6 +78,12 @@ struct rn_call {
     char name_text[RN_NAME_MAX + 1];
 };
 
+/* Whether a call, or one below it on its stack, belongs to the run: then it ends after that call. */
+static inline bool rni_is_on_stack(const rn_call *call, const rni_run *run) {
+    while (call && call->run != run) call = call->outer;
+    return call != NULL;
+}
+
 /* The name of a run, in text; its id. */
 void rni_run_name(rni_run *run, char text[RN_NAME_MAX + 1]);
 uint64_t rni_run_id(rni_run *run);

@@ -38,11 +38,6 @@ static rni_worker *worker_of(rni_run *run) {
     return index <= pool->threads_max ? rni_load_acquire(&pool->workers[index - 1]) : NULL; /* pairs with start_thread */
 }
 
-static bool is_on_stack(const rn_call *call, const rni_run *run) {
-    while (call && call->run != run) call = call->outer;
-    return call != NULL;
-}
-
 /* ---- cycles ---- */
 
 struct chain {
@@ -72,7 +67,7 @@ static bool is_cycle(rni_worker *self, const rn_call *call, rni_run *run, struct
         add_run(chain, run);
         uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin: the place is set */
         if (rni_state_of(word) != RN_RUNNING) return false;
-        if (is_on_stack(call, run)) return true;
+        if (rni_is_on_stack(call, run)) return true;
         rni_worker *other = worker_of(run);
         if (!other || other == self || !other->waits_for) return false;
         run = other->waits_for;
@@ -184,7 +179,10 @@ static bool has_stack(const rni_worker *self, bool is_last_resort) {
 static bool pops(rni_worker *self, rni_run *run) {
     void *item = rni_deque_pop(&self->lane->deque);
     if (item == run) return true;
-    if (item) (void)rni_deque_push(&self->lane->deque, &item, 1); /* where it came from there is room */
+    if (item) {
+        (void)rni_deque_push(&self->lane->deque, &item, 1); /* where it came from there is room */
+        rni_parking_notify(&self->pool->parking);           /* one that parked meanwhile did not see it */
+    }
     return false;
 }
 

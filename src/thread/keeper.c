@@ -65,7 +65,7 @@ static bool takes_a_seat(rni_pool *pool) {
         rni_parking_notify(&pool->parking);
         return false;
     }
-    rni_store_release(&pool->keeper, 0); /* pairs with the CAS in becomes_keeper */
+    rni_swap_seq_cst(&pool->keeper, 0); /* pairs with the CAS in becomes_keeper; Dekker with timers_changed */
     rni_parking_nudge(&pool->parking);
     return true;
 }

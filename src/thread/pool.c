@@ -198,7 +198,7 @@ static void wake(rn_runtime *runtime) { rni_parking_notify(&rni_pool_of(runtime)
 /* ---- the rest of the table ---- */
 
 void rni_pool_poke(rni_pool *pool) {
-    rni_add_acq_rel(&pool->keeper_word, 1); /* pairs with the load in keeper.c */
+    rni_add_seq_cst(&pool->keeper_word, 1); /* pairs with the load in keeper.c */
     rni_os_wake(&pool->keeper_word, 1);
 }
 
@@ -220,7 +220,10 @@ static void timers_changed(rn_runtime *runtime) {
     }
     /* Virtual time moves when a worker parks; this one will. */
     rni_worker *self = rni_self ? rni_self->worker : NULL;
-    if (!pool->runtime->is_virtual || !self || self->pool != pool) rni_pool_poke(pool);
+    if (pool->runtime->is_virtual && self && self->pool == pool) return;
+    rni_pool_poke(pool);
+    /* Dekker with takes_a_seat: the one who leaves the place lets a successor look, or we do. */
+    if (!rni_load_seq_cst(&pool->keeper)) rni_parking_nudge(&pool->parking);
 }
 
 static bool is_idle(rn_runtime *runtime) { return rni_pool_is_idle(rni_pool_of(runtime)); }
