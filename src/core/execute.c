@@ -12,7 +12,7 @@
 /* One turn of a run on a worker: from when it begins to when it ends or waits. */
 struct turn {
     rn_call call;
-    rni_lane *lane; /* NULL: no memory for one; then nothing is counted */
+    rni_lane *lane; /* NULL: this thread has none; then nothing is counted */
     rni_plan *plan;
     rn_value outcome; /* of the last iteration */
     rn_value updated; /* the result that a hook put in its place, if has_updated */
@@ -187,7 +187,7 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     call->arg = run->done.value;
     call->wait_error = rn_none();
     call->outer = self ? self->call : NULL;
-    turn.lane = rni_lane_of(runtime);
+    turn.lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
     turn.plan = rni_run_plan(run);
     turn.outcome = turn.updated = rn_none();
     turn.has_updated = turn.is_hook_failed = false;

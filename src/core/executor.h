@@ -19,6 +19,10 @@ typedef struct rni_executor {
     /* rn_open: starts workers. Returns none, or the error; then nothing is left of it. Blocks not. */
     rn_value (*open)(rn_runtime *runtime, const rn_options *options);
 
+    /* Any thread, before a run is submitted or put to wait: false if a later requeue might want memory that is
+     * not there. No locks. */
+    bool (*reserve)(rn_runtime *runtime);
+
     /* Any thread, with its own lane: the run may begin at once. RN_OK; RN_NO_MEMORY: it was not taken. No locks. */
     int (*submit)(rn_runtime *runtime, struct rni_lane *lane, rni_run *run);
 

@@ -9,6 +9,16 @@ static rni_lane *vacant_lane(rn_runtime *runtime) {
     return NULL;
 }
 
+/* Lanes of closed runtimes that their threads have not freed yet: a root for leak checkers, which do not see
+ * where else they hang. */
+static rni_lane *dead_lanes;
+
+static void forget_dead(rni_lane *dead) {
+    rni_lane **link = &dead_lanes;
+    while (*link && *link != dead) link = &(*link)->next_dead;
+    if (*link) *link = dead->next_dead;
+}
+
 static rni_lane *new_lane(rn_runtime *runtime, bool is_worker) {
     rni_lane *lane = rni_alloc_lines(runtime->executor->lane_bytes);
     if (!lane) return NULL;
@@ -30,15 +40,17 @@ static void drop_dead(rni_thread *thread) {
         }
         *link = lane->next_of_thread;
         if (thread->lane == lane) thread->lane = NULL;
+        forget_dead(lane);
         rni_free(lane);
     }
 }
 
-rni_lane *rni_lane_make(rn_runtime *runtime, rni_thread *thread, bool is_worker) {
+rni_lane *rni_lane_make(rn_runtime *runtime, uint64_t serial, rni_thread *thread, bool is_worker) {
     rni_world_lock();
     drop_dead(thread);
-    rni_lane *lane = is_worker ? NULL : vacant_lane(runtime);
-    if (!lane) lane = new_lane(runtime, is_worker);
+    bool is_open = rni_load_relaxed(&runtime->serial) == serial;
+    rni_lane *lane = is_open && !is_worker ? vacant_lane(runtime) : NULL;
+    if (is_open && !lane) lane = new_lane(runtime, is_worker);
     if (lane) {
         rni_store_relaxed(&lane->vacant, 0);
         lane->next_of_thread = thread->lanes;
@@ -48,13 +60,18 @@ rni_lane *rni_lane_make(rn_runtime *runtime, rni_thread *thread, bool is_worker)
     return lane;
 }
 
-rni_lane *rni_lane_find(rn_runtime *runtime) {
-    rni_thread *thread = rni_thread_get();
-    if (!thread) return NULL;
-    uint64_t serial = rni_load_relaxed(&runtime->serial);
-    for (rni_lane *lane = thread->lanes; lane; lane = lane->next_of_thread)
+rni_lane *rni_lane_find(uint64_t serial) {
+    rni_thread *thread = rni_self;
+    for (rni_lane *lane = thread ? thread->lanes : NULL; lane; lane = lane->next_of_thread)
         if (lane->serial == serial) return thread->lane = lane;
-    return rni_lane_make(runtime, thread, false);
+    return NULL;
+}
+
+void rni_lanes_drop_dead(void) {
+    if (!rni_self) return;
+    rni_world_lock();
+    drop_dead(rni_self);
+    rni_world_unlock();
 }
 
 void rni_lanes_leave(rni_thread *thread) {
@@ -66,8 +83,13 @@ void rni_lanes_close(rn_runtime *runtime) {
     rni_lane *lane = rni_lanes(runtime);
     while (lane) {
         rni_lane *next = lane->next_of_runtime;
-        if (rni_load_relaxed(&lane->vacant)) rni_free(lane);
-        else rni_store_release(&lane->dead, 1); /* pairs with drop_dead: our reads of it are over */
+        if (rni_load_relaxed(&lane->vacant)) {
+            rni_free(lane);
+        } else {
+            lane->next_dead = dead_lanes;
+            dead_lanes = lane;
+            rni_store_release(&lane->dead, 1); /* pairs with drop_dead: our reads of it are over */
+        }
         lane = next;
     }
     rni_store_relaxed(&runtime->lanes, NULL);

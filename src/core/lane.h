@@ -19,21 +19,23 @@ typedef struct rni_lane {
     struct rni_lane *next_of_thread;  /* owner only */
     struct rni_lane *next_of_runtime; /* constant once listed */
     rni_a32 vacant, dead;             /* guarded by the world's lock; dead is also read by the owner */
-    rni_a64 submitted, finished;      /* runs */
+    struct rni_lane *next_dead;       /* guarded by the world's lock */
+    rni_a64 submitted, finished;      /* runs; see enter() in submit.c */
     rni_a64 started, failed;          /* iterations */
 } rni_lane;
 
-/* This thread's lane, made at first use. NULL: no memory. */
-rni_lane *rni_lane_find(rn_runtime *runtime);
+/* This thread's lane, or NULL. */
+rni_lane *rni_lane_find(uint64_t serial);
 
-static inline rni_lane *rni_lane_of(rn_runtime *runtime) {
+static inline rni_lane *rni_lane_of(uint64_t serial) {
     rni_thread *self = rni_self;
-    if (self && self->lane && self->lane->serial == rni_load_relaxed(&runtime->serial)) return self->lane;
-    return rni_lane_find(runtime);
+    if (self && self->lane && self->lane->serial == serial) return self->lane;
+    return rni_lane_find(serial);
 }
 
-/* A lane for `thread`, which has none there; a worker gets a new one. NULL: no memory. */
-rni_lane *rni_lane_make(rn_runtime *runtime, rni_thread *thread, bool is_worker);
+/* A lane for `thread`, which has none there; a worker gets a new one. NULL: no memory, or the runtime with
+ * that serial is closed. */
+rni_lane *rni_lane_make(rn_runtime *runtime, uint64_t serial, rni_thread *thread, bool is_worker);
 
 static inline rni_lane *rni_lanes(rn_runtime *runtime) {
     return rni_load_acquire(&runtime->lanes); /* pairs with the store in rni_lane_make */
@@ -41,6 +43,9 @@ static inline rni_lane *rni_lanes(rn_runtime *runtime) {
 
 /* Owner. Release: a sum that sees this count sees what was done before it. */
 static inline void rni_count(rni_a64 *count) { rni_store_release(count, rni_load_relaxed(count) + 1); }
+
+/* Frees what this thread has of closed runtimes. */
+void rni_lanes_drop_dead(void);
 
 /* Under the world's lock. */
 void rni_lanes_leave(rni_thread *thread);  /* the thread ends */

@@ -1,5 +1,6 @@
 #include "core/runtime.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,17 @@
 static rn_runtime no_memory_runtime;
 
 void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index) {
-    memset(runtime, 0, sizeof *runtime);
-    rni_store_relaxed(&runtime->serial, serial);
+    memset((char *)runtime + offsetof(rn_runtime, index), 0, sizeof *runtime - offsetof(rn_runtime, index));
+    rni_store_relaxed(&runtime->queued, 0);
+    rni_store_relaxed(&runtime->virtual_now, 0);
+    rni_store_relaxed(&runtime->finished_elsewhere, 0);
+    rni_store_relaxed(&runtime->lanes, NULL);
+    rni_store_relaxed(&runtime->phase, RNI_OPEN);
+    rni_store_relaxed(&runtime->closing, 0);
+    rni_store_relaxed(&runtime->closed_word, 0);
+    rni_store_relaxed(&runtime->room, 0);
     runtime->index = index;
+    rni_store_release(&runtime->serial, serial); /* pairs with rni_runtime_of and enter() */
 }
 
 static uint32_t tag_of(uint64_t serial) { return (uint32_t)serial & RNI_TAG_MASK; }
@@ -63,14 +72,8 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
     return rni_now(runtime) + timeout_ns;
 }
 
-void rni_count_submitted(rn_runtime *runtime) {
-    rni_lane *lane = rni_lane_of(runtime);
-    if (lane) rni_count(&lane->submitted);
-    else rni_add_acq_rel(&runtime->submitted_elsewhere, 1); /* pairs with rni_pending_count */
-}
-
 void rni_count_finished(rn_runtime *runtime) {
-    rni_lane *lane = rni_lane_of(runtime);
+    rni_lane *lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
     if (lane) rni_count(&lane->finished);
     else rni_add_acq_rel(&runtime->finished_elsewhere, 1); /* pairs with rni_pending_count */
     if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime);
@@ -86,9 +89,9 @@ uint64_t rni_pending_count(rn_runtime *runtime) {
     uint64_t finished = rni_load_acquire(&runtime->finished_elsewhere); /* pairs with rni_count_finished */
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
         finished += rni_load_acquire(&lane->finished); /* pairs with rni_count */
-    uint64_t submitted = rni_load_acquire(&runtime->submitted_elsewhere);
+    uint64_t submitted = 0;
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
-        submitted += rni_load_acquire(&lane->submitted);
+        submitted += rni_load_seq_cst(&lane->submitted); /* Dekker with enter() in submit.c */
     return submitted - finished;
 }
 
@@ -181,8 +184,11 @@ rn_runtime *rn_open_with(const rn_options *given) {
         rni_log(runtime, RN_LOG_INFO, "seed %llu; RUNIUM_SEED=%llu replays it", (unsigned long long)runtime->seed,
                 (unsigned long long)runtime->seed);
     if (rn_is_none(error)) error = open_executor(runtime, &options);
-    if (!rn_is_none(error)) runtime->executor = NULL;
     runtime->open_error = error;
+    if (!rn_is_none(error)) {
+        runtime->executor = NULL;
+        rni_store_release(&runtime->phase, RNI_FAILED); /* pairs with the load in start() */
+    }
     return rni_runtime_handle(runtime);
 }
 

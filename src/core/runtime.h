@@ -12,7 +12,7 @@
 
 struct rni_executor;
 
-enum rni_phase { RNI_OPEN, RNI_DRAINING, RNI_STOPPING };
+enum rni_phase { RNI_OPEN, RNI_DRAINING, RNI_STOPPING, RNI_FAILED };
 
 /* A thread outside that waits for something of a runtime with a test kit. On its stack. */
 typedef struct rni_outside {
@@ -24,15 +24,22 @@ typedef struct rni_outside {
 } rni_outside;
 
 struct rn_runtime {
+    /* What a thread may read that comes late, when the runtime is closed, or another one: atomic words, all of them. */
     rni_a64 serial; /* unique; 0: closed */
-    uint32_t index; /* in the world's table */
+    rni_a64 queued; /* runs not begun; only with a queue_limit */
+    rni_a64 virtual_now;
+    rni_a64 finished_elsewhere; /* runs, by threads that have no lane */
+    rni_aptr lanes;
+    rni_a32 phase;
+    rni_a32 closing;     /* somebody is in rn_close */
+    rni_a32 closed_word; /* futex of that one: moves when it should look again */
+    rni_a32 room;        /* futex of those who wait for a place in the queue: moves when a run begins */
+
+    /* What only those read for whom the runtime stays open: constant after rn_open, but where it says so. */
+    uint32_t index;                      /* in the world's table */
     const struct rni_executor *executor; /* NULL: it could not open */
     void *pool;                          /* the executor's */
     rn_value open_error;
-    rni_a32 phase;
-    rni_a32 closing; /* somebody is in rn_close */
-    rni_a32 closed_word; /* futex of that one: moves when it should look again */
-
     bool debug;
     rn_log_fn *log;
     void *log_context;
@@ -42,18 +49,12 @@ struct rn_runtime {
 
     size_t queue_limit;
     enum rn_when_full when_full;
-    rni_a64 queued; /* runs not begun; only with a queue_limit */
-    rni_a32 room;   /* futex: moves when one begins */
-
-    rni_aptr lanes;
-    rni_a64 submitted_elsewhere, finished_elsewhere; /* by threads that have no lane */
     rni_timers *timers;
     int64_t opened;      /* on its clock */
     int64_t wall_opened; /* the same moment, since 1970 */
 
     bool is_virtual;
     uint64_t seed; /* 0: none */
-    rni_a64 virtual_now;
     rni_mutex outside_lock; /* guards outside; a leaf */
     rni_outside *outside;
 };
@@ -72,7 +73,6 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns); /* negative: -1, 
 
 /* Runs that are not over. */
 uint64_t rni_pending_count(rn_runtime *runtime);
-void rni_count_submitted(rn_runtime *runtime);
 void rni_count_finished(rn_runtime *runtime);
 
 /* The closing thread looks again. */

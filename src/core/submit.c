@@ -84,19 +84,14 @@ static rn_value check_task(const rn_task *task) {
 }
 
 /* The task to go by: the caller's own, where nothing in it has to be worked out. */
-static rn_value read_task(rn_runtime *runtime, const rn_task **task, rn_task *whole) {
+static rn_value read_task(const rn_task **task, rn_task *whole) {
     rn_value error = rn_none();
     if (!*task || (*task)->size != sizeof **task || is_timed(*task)) {
         error = copy_task(*task, whole);
         if (rn_is_none(error)) *task = whole;
     }
     if (rn_is_none(error)) error = check_task(*task);
-    if (rn_is_none(error) && is_timed(*task)) {
-        error = read_times(whole);
-        if (rn_is_none(error) && runtime->is_threadless)
-            error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
-    }
-    return error;
+    return rn_is_none(error) && is_timed(*task) ? read_times(whole) : error;
 }
 
 static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
@@ -151,6 +146,26 @@ static bool is_in_task_of(rn_runtime *runtime) {
 
 enum admission { ADMITTED, IN_CALLER, REFUSED };
 
+/*
+ * Counts a run in, so that the runtime cannot close under it: Dekker with rn_close, which moves the
+ * phase and then reads the counts. Either it sees this count and waits, or we see its phase, or that
+ * the runtime is another by now. The lane is this thread's own, whatever became of the runtime.
+ */
+static bool enter(rn_runtime *runtime, uint64_t serial, rni_lane *lane) {
+    rni_add_seq_cst(&lane->submitted, 1); /* pairs with rni_pending_count */
+    if (rni_load_seq_cst(&runtime->serial) == serial) { /* pairs with the store in rni_world_close */
+        enum rni_phase phase = rni_phase(runtime);
+        if (phase == RNI_OPEN || (phase == RNI_DRAINING && is_in_task_of(runtime))) return true;
+    }
+    return false;
+}
+
+/* Counts a run out that did not start. */
+static void leave(rn_runtime *runtime, rni_lane *lane) {
+    rni_count(&lane->finished);
+    if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime); /* at worst another's, woken in vain */
+}
+
 static bool wait_for_room(rn_runtime *runtime) {
     while (!rni_queue_reserve(runtime)) {
         uint32_t room = rni_load_acquire(&runtime->room); /* pairs with rni_queue_release */
@@ -162,11 +177,6 @@ static bool wait_for_room(rn_runtime *runtime) {
 }
 
 static enum admission admit(rn_runtime *runtime, rn_value *error) {
-    enum rni_phase phase = rni_phase(runtime);
-    if (phase == RNI_STOPPING || (phase == RNI_DRAINING && !is_in_task_of(runtime))) {
-        *error = rni_error_closed();
-        return REFUSED;
-    }
     if (runtime->queue_limit == 0 || rni_queue_reserve(runtime)) return ADMITTED;
     if (runtime->when_full == RN_CALLER_RUNS || (runtime->when_full == RN_BLOCK && is_in_task_of(runtime))) return IN_CALLER;
     if (runtime->when_full == RN_BLOCK && wait_for_room(runtime)) return ADMITTED;
@@ -176,47 +186,63 @@ static enum admission admit(rn_runtime *runtime, rn_value *error) {
     return REFUSED;
 }
 
-/* The run can be reached by others from here on; true: it must not be touched any more unless it has a future. */
-static bool launch(rn_runtime *runtime, rni_run *run, enum admission admission) {
+/* False: no memory. True: the run is on its way, and may be over. */
+static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admission admission) {
     rni_plan *plan = rni_run_plan(run);
     bool waits = plan && plan->due > rni_now(runtime);
     uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
     if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);
-    rni_count_submitted(runtime);
-    if (waits) {
-        rni_schedule_start(runtime, run);
-        return true;
+    if (!runtime->executor->reserve(runtime)) return false;
+    if (!waits && admission == ADMITTED) return runtime->executor->submit(runtime, lane, run) == RN_OK;
+    if (waits) rni_schedule_start(runtime, run);
+    else rni_run_execute(runtime, run);
+    return true;
+}
+
+/* Starts a run that was counted in. NULL: *error says why not. */
+static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_task *task, uint32_t flags,
+                                rn_value *error) {
+    if (runtime->is_threadless && is_timed(task)) {
+        *error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
+        return NULL;
     }
-    if (admission == IN_CALLER) {
-        rni_run_execute(runtime, run);
-        return true;
-    }
-    rni_lane *lane = rni_lane_of(runtime);
-    if (lane && runtime->executor->submit(runtime, lane, run) == RN_OK) return true;
-    rni_count_finished(runtime);
-    return false;
+    enum admission admission = admit(runtime, error);
+    if (admission == REFUSED) return NULL;
+    if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
+    rni_run *run = make_run(runtime, task, flags);
+    rn_future *future = run ? rni_run_future(run) : NULL;
+    if (run && launch(runtime, lane, run, admission)) return future;
+    if (run) rni_run_free(run);
+    if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);
+    *error = rni_error_no_memory();
+    return NULL;
+}
+
+static rni_lane *find_lane(rn_runtime *runtime, uint64_t serial) {
+    rni_lane *lane = rni_lane_of(serial);
+    rni_thread *self = lane ? rni_self : rni_thread_get();
+    return lane || !self ? lane : rni_lane_make(runtime, serial, self, false);
 }
 
 /* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
 static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
     int code;
     rn_task whole;
+    rn_future *future = NULL;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
-    *error = runtime ? rn_keep(runtime->open_error) : rni_code_error(code);
-    if (rn_is_none(*error)) *error = read_task(runtime, &task, &whole);
-    enum admission admission = rn_is_none(*error) ? admit(runtime, error) : REFUSED;
-    if (admission != REFUSED) {
-        if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
-        rni_run *run = make_run(runtime, task, flags);
-        rn_future *future = run ? rni_run_future(run) : NULL;
-        if (run && launch(runtime, run, admission)) return future;
-        if (run) rni_run_free(run);
-        if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);
-        *error = rni_error_no_memory();
+    uint64_t serial = runtime ? rni_load_relaxed(&runtime->serial) : 0;
+    *error = runtime ? rn_none() : rni_code_error(code);
+    if (runtime && rni_phase(runtime) == RNI_FAILED) *error = rn_keep(runtime->open_error);
+    if (rn_is_none(*error)) *error = read_task(&task, &whole);
+    if (rn_is_none(*error)) {
+        rni_lane *lane = find_lane(runtime, serial);
+        if (lane && enter(runtime, serial, lane)) future = start_entered(runtime, lane, task, flags, error);
+        else *error = !lane && rni_load_relaxed(&runtime->serial) == serial ? rni_error_no_memory() : rni_error_closed();
+        if (lane && !future) leave(runtime, lane);
     }
-    if (has_arg(task)) rn_drop(task->arg);
-    return NULL;
+    if (!future && has_arg(task)) rn_drop(task->arg);
+    return future;
 }
 
 rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {

@@ -198,6 +198,7 @@ void rni_world_close(rn_runtime *runtime) {
     rni_lanes_close(runtime);
     rni_slab_give(&world.runtimes, runtime, RNI_CLASS_RUNTIME);
     rni_world_unlock();
+    rni_lanes_drop_dead();
 }
 
 rn_runtime *rni_world_runtime(uint32_t index) {

@@ -34,7 +34,7 @@ static rni_worker *new_worker(rni_pool *pool) {
     worker->index = pool->threads;
     worker->deadline = -1;
     worker->thread = rni_thread_new();
-    rni_lane *lane = worker->thread ? rni_lane_make(pool->runtime, worker->thread, true) : NULL;
+    rni_lane *lane = worker->thread ? rni_lane_make(pool->runtime, rni_load_relaxed(&pool->runtime->serial), worker->thread, true) : NULL;
     if (!lane) {
         free_worker(worker);
         return NULL;
@@ -174,7 +174,6 @@ static int submit(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
         return RN_OK;
     }
     if (runtime->seed) {
-        if (!rni_ready_reserve(&pool->ready, (size_t)rni_pending_count(runtime))) return RN_NO_MEMORY;
         rni_ready_push(&pool->ready, run);
     } else {
         rni_deque *deque = &((rni_thread_lane *)lane)->deque;
@@ -185,6 +184,10 @@ static int submit(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
     }
     rni_parking_notify(&pool->parking);
     return RN_OK;
+}
+
+static bool reserve(rn_runtime *runtime) {
+    return !runtime->seed || rni_ready_reserve(&rni_pool_of(runtime)->ready, (size_t)rni_pending_count(runtime));
 }
 
 static void requeue(rn_runtime *runtime, rni_run *run) {
@@ -242,6 +245,7 @@ const rni_executor rni_thread_executor = {
     .lane_bytes = sizeof(rni_thread_lane),
     .lane_init = lane_init,
     .open = open_pool,
+    .reserve = reserve,
     .submit = submit,
     .requeue = requeue,
     .wake = wake,

@@ -57,7 +57,7 @@ rni_run *rni_ready_take(rni_ready *ready) {
         uint64_t chosen = next_random(ready) % count;
         run = ready->runs[chosen];
         /* The order of the rest is kept: it too must not depend on anything but the seed. */
-        memmove(&ready->runs[chosen], &ready->runs[chosen + 1], (count - chosen - 1) * sizeof *ready->runs);
+        memmove(&ready->runs[chosen], &ready->runs[chosen + 1], (size_t)(count - chosen - 1) * sizeof *ready->runs);
         rni_add_seq_cst(&ready->count, UINT64_MAX); /* pairs with rni_pool_has_work */
     }
     rni_mutex_unlock(&ready->lock);
