@@ -43,7 +43,7 @@ RN_API int64_t rn_testing_now(rn_runtime *runtime);
 RN_API int rn_testing_advance(rn_runtime *runtime, int64_t duration_ns);
 
 /* Waits until no run is ready or running: all that is left waits for the clock or for another run.
- * The clock does not move. Returns as rn_testing_advance(), also without a virtual clock. */
+ * The clock does not move; with or without a test kit. Returns as rn_testing_advance(). */
 RN_API int rn_testing_settle(rn_runtime *runtime);
 
 /* The seed in use, or 0. */

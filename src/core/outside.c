@@ -104,7 +104,11 @@ int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
 }
 
 void rni_outside_wait_here(rn_runtime *runtime, rni_outside *outside) {
+    /* Dekker with the worker that parks: it sees us, or we see that it is idle. */
+    rni_add_seq_cst(&runtime->settlers, 1);
     rni_outside_enter(runtime, outside);
+    rni_outside_wake_due(runtime);
     while (rni_load_acquire(&outside->word) == 0) rni_os_wait(&outside->word, 0, -1); /* pairs with wake_due */
     rni_outside_leave(runtime, outside);
+    rni_add_seq_cst(&runtime->settlers, UINT32_MAX); /* as above */
 }

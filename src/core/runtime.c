@@ -25,6 +25,7 @@ void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index) {
     rni_store_relaxed(&runtime->phase, RNI_OPEN);
     rni_store_relaxed(&runtime->closing, 0);
     rni_store_relaxed(&runtime->closed_word, 0);
+    rni_store_relaxed(&runtime->settlers, 0);
     rni_store_relaxed(&runtime->room, 0);
     runtime->index = index;
     rni_store_release(&runtime->serial, serial); /* pairs with rni_runtime_of and enter() */

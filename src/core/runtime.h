@@ -33,6 +33,7 @@ struct rn_runtime {
     rni_a32 phase;
     rni_a32 closing;     /* somebody is in rn_close */
     rni_a32 closed_word; /* futex of that one: moves when it should look again */
+    rni_a32 settlers;    /* threads in rn_testing_settle: who parks looks whether they have what they wait for */
     rni_a32 room;        /* futex of those who wait for a place in the queue: moves when a run begins */
 
     /* What only those read for whom the runtime stays open: constant after rn_open, but where it says so. */

@@ -58,9 +58,7 @@ static rn_value read_times(rn_task *task) {
     if (rn_is_none(error)) error = read_text("at", task->at_text, &task->at, rn_parse_time);
     if (rn_is_none(error)) error = check_duration("every", task->every);
     if (rn_is_none(error)) error = check_duration("start_in", task->start_in);
-    if (rn_is_none(error) && task->at < 0)
-        error = rn_error(RN_INVALID, ".at is %lld ns; accepted are times from 1970 on", (long long)task->at);
-    if (rn_is_none(error) && task->at > 0 && (task->start_in > 0 || task->start_in_text))
+    if (rn_is_none(error) && task->at != 0 && (task->start_in > 0 || task->start_in_text))
         error = rn_error(RN_INVALID, ".at and .start_in are both given; accepted is one of them");
     return error;
 }
@@ -97,9 +95,8 @@ static rn_value read_task(const rn_task **task, rn_task *whole) {
 static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
     if (task->at == 0) return task->start_in;
     int64_t wall = runtime->is_virtual ? runtime->wall_opened + (rni_now(runtime) - runtime->opened) : rni_os_wall_now();
-    int64_t delay = task->at - wall;
-    if (delay < 0) return 0;
-    return delay < RN_DURATION_MAX ? delay : RN_DURATION_MAX;
+    if (task->at <= wall) return 0;
+    return task->at - wall < RN_DURATION_MAX ? task->at - wall : RN_DURATION_MAX;
 }
 
 static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {

@@ -3,7 +3,7 @@
  *   1. runs it itself, if nobody has begun it;
  *   2. else gives its seat to another thread, a spare if need be, and sleeps;
  *   3. else, if that would leave no thread to run tasks: runs what the awaited run, in turn, waits
- *      for, if nobody has begun that; or answers RN_DEADLOCK.
+ *      for, if nobody has begun that, once it is due; or answers RN_DEADLOCK.
  * It never runs a run that it does not wait for, so every call on its stack needs the one above it,
  * and "who waits for whom" is a graph of threads: a waiting worker waits for one run, and a run that
  * was begun is on the stack of one worker.
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/schedule.h"
 #include "core/world.h"
 #include "thread/pool.h"
 
@@ -92,7 +93,8 @@ static uint32_t left_to_run(const rni_pool *pool) {
 /* Blocks this worker in the count, if somebody is left to run tasks; under the pool's lock. */
 static bool may_block(rni_pool *pool) {
     rni_mutex_lock(&pool->lock);
-    bool is_enough = left_to_run(pool) >= pool->parking.seats || rni_pool_start_thread(pool) || left_to_run(pool) > 0;
+    bool is_enough = left_to_run(pool) >= pool->parking.seats || rni_pool_start_thread(pool) == RN_OK ||
+                     left_to_run(pool) > 0;
     if (is_enough) pool->blocked++;
     rni_mutex_unlock(&pool->lock);
     return is_enough;
@@ -124,6 +126,7 @@ static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
     rni_parking_leave(&pool->parking);
     if (pool->is_kit) rni_pool_poke(pool);
     if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
+    if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* as a worker that parks */
     while (!is_over(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
     rni_mutex_lock(&await_lock);
     /* A seeded pool has taken the seat back for us, if the run is over: see rni_pool_completing. */
@@ -204,6 +207,16 @@ static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
 
 enum step { AGAIN, SLEEP, DEADLOCK };
 
+/* The only thread that is left keeps the time itself, while what it waits for waits for the clock. False: it does not. */
+static bool keeps_time(rni_pool *pool, rni_run *run, int64_t deadline) {
+    int64_t due = rni_schedule_first_due(pool->runtime);
+    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with suspend and init */
+    if (pool->is_kit || due == RNI_NEVER || rni_state_of(word) != RN_WAITING) return false;
+    rni_completion_sleep(&run->done, deadline >= 0 && deadline < due ? deadline : due);
+    rni_keeper_look(pool);
+    return true;
+}
+
 static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
     return rn_error(RN_DEADLOCK, is_cycle_found ? "deadlock: %s" : "no thread is left to run what is waited for: %s",
                     chain->text);
@@ -222,6 +235,7 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     if (may && !cycle) return SLEEP;
     if (may) unblock(pool);
     if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;
+    if (!cycle && keeps_time(pool, chain.end, deadline)) return AGAIN;
     *error = deadlock_error(&chain, cycle);
     return DEADLOCK;
 }

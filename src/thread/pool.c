@@ -45,18 +45,18 @@ static rni_worker *new_worker(rni_pool *pool) {
     return worker;
 }
 
-bool rni_pool_start_thread(rni_pool *pool) {
-    if (pool->threads == pool->threads_max || rni_load_relaxed(&pool->closing)) return false;
+int rni_pool_start_thread(rni_pool *pool) {
+    if (pool->threads == pool->threads_max || rni_load_relaxed(&pool->closing)) return RN_NO_THREADS;
     rni_worker *worker = new_worker(pool);
-    if (!worker) return false;
+    if (!worker) return RN_NO_MEMORY;
     rni_store_release(&pool->workers[worker->index], worker); /* pairs with the acquire loads in await.c */
     if (!rni_os_thread_start(&worker->os, rni_worker_main, worker)) {
         rni_store_relaxed(&pool->workers[worker->index], NULL);
         free_worker(worker);
-        return false;
+        return RN_NO_THREADS;
     }
     pool->threads++;
-    return true;
+    return RN_OK;
 }
 
 /* ---- opening and closing ---- */
@@ -78,13 +78,17 @@ static rni_pool *new_pool(rn_runtime *runtime, uint32_t seats, uint32_t spares) 
     return pool;
 }
 
-/* As many of the wanted threads as the system gives. */
-static void start_threads(rni_pool *pool, uint32_t wanted) {
+/* As many of the wanted threads as the system gives. Returns why it gave no more, or RN_OK. */
+static int start_threads(rni_pool *pool, uint32_t wanted) {
+    int refusal = RN_OK;
     rni_mutex_lock(&pool->lock);
-    while (pool->threads < wanted && rni_pool_start_thread(pool)) {
+    for (uint32_t i = 0; i < wanted; i++) {
+        int code = rni_pool_start_thread(pool);
+        if (code != RN_OK) refusal = code;
     }
     if (pool->threads > pool->parking.seats) rni_store_release(&pool->has_extra, 1); /* pairs with worker.c */
     rni_mutex_unlock(&pool->lock);
+    return refusal;
 }
 
 static void close_pool(rn_runtime *runtime);
@@ -98,7 +102,7 @@ static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
     runtime->pool = pool;
     runtime->workers_asked = asked;
     uint32_t wanted = seats + (pool->is_kit ? 1 : 0);
-    start_threads(pool, wanted);
+    int refusal = start_threads(pool, wanted);
     if (pool->threads == wanted) return rn_none();
     uint32_t got = pool->threads;
     if (got > 0 && !pool->is_kit) {
@@ -111,7 +115,8 @@ static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
         return rn_none();
     }
     close_pool(runtime);
-    return rn_error(RN_NO_THREADS, "%u of %u threads could be started; the system refused the rest", got, wanted);
+    return rn_error(refusal, "%u of %u threads could be started; the system refused %s for the rest", got, wanted,
+                    refusal == RN_NO_MEMORY ? "the memory" : "threads");
 }
 
 static void join_threads(rni_pool *pool) {
@@ -216,7 +221,8 @@ static void timers_changed(rn_runtime *runtime) {
     rni_pool *pool = rni_pool_of(runtime);
     if (!rni_load_acquire(&pool->has_extra)) { /* pairs with start_threads */
         rni_mutex_lock(&pool->lock);
-        if (!rni_load_relaxed(&pool->has_extra) && rni_pool_start_thread(pool)) rni_store_release(&pool->has_extra, 1);
+        if (!rni_load_relaxed(&pool->has_extra) && rni_pool_start_thread(pool) == RN_OK)
+            rni_store_release(&pool->has_extra, 1);
         bool is_alone = !rni_load_relaxed(&pool->has_extra);
         rni_mutex_unlock(&pool->lock);
         if (is_alone) rni_parking_wake_all(&pool->parking); /* parked workers sleep by the timers */

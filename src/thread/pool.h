@@ -62,8 +62,8 @@ extern const rni_executor rni_thread_executor;
 
 static inline rni_pool *rni_pool_of(rn_runtime *runtime) { return runtime->pool; }
 
-/* pool.c: starts one more thread; the pool's lock is held. False: bound, or refused. */
-bool rni_pool_start_thread(rni_pool *pool);
+/* pool.c: starts one more thread; the pool's lock is held. RN_OK; RN_NO_THREADS: bound, or refused; RN_NO_MEMORY. */
+int rni_pool_start_thread(rni_pool *pool);
 bool rni_pool_has_work(rni_pool *pool); /* seq_cst, see parking.h */
 void rni_pool_poke(rni_pool *pool);
 

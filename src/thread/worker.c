@@ -114,6 +114,7 @@ static uint32_t park(rni_worker *worker, bool searching) {
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_flush(&worker->thread->slabs[i]);
     uint32_t epoch = rni_parking_announce(&pool->parking, searching);
     if (rni_phase(pool->runtime) != RNI_OPEN) rni_runtime_changed(pool->runtime);
+    if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* pairs with wait_here */
     return epoch;
 }
 
