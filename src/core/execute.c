@@ -41,28 +41,28 @@ static rn_value stamped(rn_call *call, rn_value error) {
 /* What a hook returned: an error ends the schedule and is the result, the first one of them. */
 static void after_hook(struct turn *turn, rn_value returned, unsigned bit) {
     expect_same_process(turn);
-    bool failed = rn_is_error(returned);
+    bool failed = rni_is_error(returned);
     if (failed) {
         returned = stamped(&turn->call, returned);
         rni_log_failure(&turn->call, returned);
     }
     bool wins = !turn->is_hook_failed && (failed || (turn->call.run->flags & bit));
     if (!wins) {
-        rn_drop(returned);
+        rni_drop(returned);
         return;
     }
-    if (turn->has_updated) rn_drop(turn->updated);
+    if (turn->has_updated) rni_drop(turn->updated);
     turn->updated = returned;
     turn->has_updated = true;
     turn->is_hook_failed = failed;
 }
 
 static rn_value success_of(const struct turn *turn) {
-    return rn_is_error(turn->outcome) ? rn_none() : turn->outcome;
+    return rni_is_error(turn->outcome) ? rni_none() : turn->outcome;
 }
 
 static rn_value error_of(const struct turn *turn) {
-    return rn_is_error(turn->outcome) ? turn->outcome : rn_none();
+    return rni_is_error(turn->outcome) ? turn->outcome : rni_none();
 }
 
 static void call_outcome_hook(struct turn *turn, rn_outcome_fn *hook, const char *name, unsigned bit) {
@@ -74,10 +74,10 @@ static void call_outcome_hook(struct turn *turn, rn_outcome_fn *hook, const char
 
 static void call_success_or_error(struct turn *turn, const rni_hooks *hooks) {
     rn_call *call = &turn->call;
-    if (rn_is_error(turn->outcome) && hooks->on_error) {
+    if (rni_is_error(turn->outcome) && hooks->on_error) {
         call->hook = "on_error";
         after_hook(turn, hooks->on_error(call, turn->outcome), RN_ON_ERROR);
-    } else if (!rn_is_error(turn->outcome) && hooks->on_success) {
+    } else if (!rni_is_error(turn->outcome) && hooks->on_success) {
         call->hook = "on_success";
         after_hook(turn, hooks->on_success(call, turn->outcome), RN_ON_SUCCESS);
     }
@@ -91,7 +91,7 @@ static void iterate(struct turn *turn) {
     if (turn->lane) rni_count(&turn->lane->started);
     turn->outcome = call->run->function(call);
     expect_same_process(turn);
-    if (rn_is_error(turn->outcome)) {
+    if (rni_is_error(turn->outcome)) {
         turn->outcome = stamped(call, turn->outcome);
         if (turn->lane) rni_count(&turn->lane->failed);
         rni_log_failure(call, turn->outcome);
@@ -111,10 +111,10 @@ static void finish(struct turn *turn) {
     }
     rn_value result = turn->outcome;
     if (turn->has_updated) {
-        rn_drop(turn->outcome);
+        rni_drop(turn->outcome);
         result = turn->updated;
     }
-    rn_drop(turn->call.arg);
+    rni_drop(turn->call.arg);
     turn->call.run = NULL; /* what done callbacks wait for, they do not wait for in its name */
     rni_run_complete(run, result);
 }
@@ -134,8 +134,8 @@ static bool has_further_iterations(const struct turn *turn) {
 static bool suspend(struct turn *turn) {
     rn_call *call = &turn->call;
     rni_plan *plan = turn->plan;
-    rn_drop(call->wait_error);
-    call->wait_error = rn_none();
+    rni_drop(call->wait_error);
+    call->wait_error = rni_none();
     plan->outcome = turn->outcome;
     plan->has_outcome = true;
     plan->updated = turn->updated;
@@ -145,7 +145,7 @@ static bool suspend(struct turn *turn) {
     return rni_schedule_suspend(call->runtime, call->run);
 }
 
-static void drop_outcome(struct turn *turn) { rn_drop(turn->outcome); }
+static void drop_outcome(struct turn *turn) { rni_drop(turn->outcome); }
 
 static void run_turn(struct turn *turn) {
     rni_plan *plan = turn->plan;
@@ -185,11 +185,11 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     call->hook = "";
     call->iteration = 0;
     call->arg = run->done.value;
-    call->wait_error = rn_none();
+    call->wait_error = rni_none();
     call->outer = self ? self->call : NULL;
     turn.lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
     turn.plan = rni_run_plan(run);
-    turn.outcome = turn.updated = rn_none();
+    turn.outcome = turn.updated = rni_none();
     turn.has_updated = turn.is_hook_failed = false;
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
@@ -198,7 +198,7 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     rni_store_relaxed(&run->place, runtime->index | (self ? self->worker_number << 16 : 0));
     if (self) self->call = call;
     run_turn(&turn);
-    rn_drop(call->wait_error);
+    rni_drop(call->wait_error);
     if (self) self->call = call->outer;
 }
 

@@ -61,7 +61,7 @@ void rni_run_free(rni_run *run) {
 }
 
 void rni_run_give_back(rni_run *run) {
-    rn_drop(run->done.value);
+    rni_drop(run->done.value);
     rni_run_free(run);
 }
 
@@ -109,7 +109,7 @@ rni_run *rni_future_run(rn_future *future, const char *function) {
 rn_future *rni_future_failed(rn_value error) {
     rni_run *run = rni_run_make(NULL);
     if (!run) {
-        rn_drop(error);
+        rni_drop(error);
         return (rn_future *)static_run();
     }
     run->done.value = error;
@@ -148,7 +148,7 @@ void rni_run_complete(rni_run *run, rn_value value) {
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
     if (runtime->seed) runtime->executor->completing(runtime, run);
     if (run->flags & RNI_DETACHED) {
-        rn_drop(value);
+        rni_drop(value);
         rni_run_free(run);
     } else {
         enum rni_verdict verdict = rni_completion_complete(&run->done, value);
@@ -163,7 +163,7 @@ bool rni_run_cancel(rni_run *run, rn_value error) {
     rn_value arg;
     if (rni_completion_cancel(&run->done, error, &arg) != RNI_YES) return false;
     bool limited = run->flags & RNI_COUNTED_IN; /* ours to read until it is settled */
-    rn_drop(arg);
+    rni_drop(arg);
     bool was_waiting = rni_schedule_remove(runtime, run);
     settle(run);
     if (was_waiting) rni_run_unqueue(run);

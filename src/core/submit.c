@@ -28,11 +28,11 @@ static rn_value copy_task(const rn_task *task, rn_task *whole) {
                         task->size, sizeof *task);
     memset(whole, 0, sizeof *whole);
     memcpy(whole, task, task->size < sizeof *task ? task->size : sizeof *task);
-    return rn_none();
+    return rni_none();
 }
 
 static rn_value check_duration(const char *field, int64_t duration) {
-    if (duration >= 0 && duration <= RN_DURATION_MAX) return rn_none();
+    if (duration >= 0 && duration <= RN_DURATION_MAX) return rni_none();
     return rn_error(RN_INVALID, ".%s is %lld ns; accepted are 0 to %lld ns (36525 days)", field, (long long)duration,
                     (long long)RN_DURATION_MAX);
 }
@@ -40,25 +40,25 @@ static rn_value check_duration(const char *field, int64_t duration) {
 /* Resolves the text form of one field into the number. */
 static rn_value read_text(const char *field, const char *text, int64_t *number,
                           rn_value (*parse)(const char *text, int64_t *ns)) {
-    if (!text) return rn_none();
+    if (!text) return rni_none();
     if (*number != 0) return rn_error(RN_INVALID, ".%s and .%s_text are both given; accepted is one of them", field, field);
     rn_value error = parse(text, number);
-    if (rn_is_none(error)) return error;
+    if (rni_is_none(error)) return error;
     rn_value named = rn_error(rn_error_code(error), ".%s_text: %s", field, rn_error_message(error));
-    rn_drop(error);
+    rni_drop(error);
     return named;
 }
 
 /* Reads every time of a task: from here on the numbers hold. */
 static rn_value read_times(rn_task *task) {
     rn_value error = read_text("every", task->every_text, &task->every, rn_parse_duration);
-    if (rn_is_none(error) && task->every_text && task->every == 0)
+    if (rni_is_none(error) && task->every_text && task->every == 0)
         error = rn_error(RN_INVALID, ".every_text: \"%.80s\" is no period; accepted is more than 0", task->every_text);
-    if (rn_is_none(error)) error = read_text("start_in", task->start_in_text, &task->start_in, rn_parse_duration);
-    if (rn_is_none(error)) error = read_text("at", task->at_text, &task->at, rn_parse_time);
-    if (rn_is_none(error)) error = check_duration("every", task->every);
-    if (rn_is_none(error)) error = check_duration("start_in", task->start_in);
-    if (rn_is_none(error) && task->at != 0 && (task->start_in > 0 || task->start_in_text))
+    if (rni_is_none(error)) error = read_text("start_in", task->start_in_text, &task->start_in, rn_parse_duration);
+    if (rni_is_none(error)) error = read_text("at", task->at_text, &task->at, rn_parse_time);
+    if (rni_is_none(error)) error = check_duration("every", task->every);
+    if (rni_is_none(error)) error = check_duration("start_in", task->start_in);
+    if (rni_is_none(error) && task->at != 0 && (task->start_in > 0 || task->start_in_text))
         error = rn_error(RN_INVALID, ".at and .start_in are both given; accepted is one of them");
     return error;
 }
@@ -67,8 +67,9 @@ static rn_value read_times(rn_task *task) {
 static bool has_arg(const rn_task *task) { return task && task->size >= offsetof(rn_task, on_iter); }
 
 static bool is_timed(const rn_task *task) {
-    return task->every != 0 || task->start_in != 0 || task->at != 0 || task->every_text || task->start_in_text ||
-           task->at_text;
+    uint64_t numbers = (uint64_t)task->every | (uint64_t)task->start_in | (uint64_t)task->at;
+    uintptr_t texts = (uintptr_t)task->every_text | (uintptr_t)task->start_in_text | (uintptr_t)task->at_text;
+    return (numbers | texts) != 0; /* one test for all: this is asked for every run */
 }
 
 static bool needs_plan(const rn_task *task) { return is_timed(task) || task->times > 1 || task->name; }
@@ -78,18 +79,18 @@ static rn_value check_task(const rn_task *task) {
     if (task->updates_result & ~RNI_UPDATES)
         return rn_error(RN_INVALID, ".updates_result is %#x; accepted are RN_ON_ITER, RN_ON_SUCCESS, RN_ON_ERROR, "
                                     "RN_ON_FINISHED and sums of them", task->updates_result);
-    return rn_is_error(task->arg) ? rn_keep(task->arg) : rn_none(); /* the run's result */
+    return rni_is_error(task->arg) ? rn_keep(task->arg) : rni_none(); /* the run's result */
 }
 
 /* The task to go by: the caller's own, where nothing in it has to be worked out. */
 static rn_value read_task(const rn_task **task, rn_task *whole) {
-    rn_value error = rn_none();
+    rn_value error = rni_none();
     if (!*task || (*task)->size != sizeof **task || is_timed(*task)) {
         error = copy_task(*task, whole);
-        if (rn_is_none(error)) *task = whole;
+        if (rni_is_none(error)) *task = whole;
     }
-    if (rn_is_none(error)) error = check_task(*task);
-    return rn_is_none(error) && is_timed(*task) ? read_times(whole) : error;
+    if (rni_is_none(error)) error = check_task(*task);
+    return rni_is_none(error) && is_timed(*task) ? read_times(whole) : error;
 }
 
 static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
@@ -114,13 +115,17 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     return true;
 }
 
+static bool has_hooks(const rn_task *task) {
+    return task->on_iter || task->on_success || task->on_error || task->on_finished;
+}
+
 static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
     rni_run *run = rni_run_make(runtime);
     if (!run) return NULL;
     run->function = task->function;
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
     run->flags = flags | task->updates_result;
-    if (task->on_iter || task->on_success || task->on_error || task->on_finished) {
+    if (has_hooks(task)) {
         run->flags |= RNI_HOOKS;
         *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
     }
@@ -229,16 +234,16 @@ static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags,
     rn_future *future = NULL;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
     uint64_t serial = runtime ? rni_load_relaxed(&runtime->serial) : 0;
-    *error = runtime ? rn_none() : rni_code_error(code);
+    *error = runtime ? rni_none() : rni_code_error(code);
     if (runtime && rni_phase(runtime) == RNI_FAILED) *error = rn_keep(runtime->open_error);
-    if (rn_is_none(*error)) *error = read_task(&task, &whole);
-    if (rn_is_none(*error)) {
+    if (rni_is_none(*error)) *error = read_task(&task, &whole);
+    if (rni_is_none(*error)) {
         rni_lane *lane = find_lane(runtime, serial);
         if (lane && enter(runtime, serial, lane)) future = start_entered(runtime, lane, task, flags, error);
         else *error = !lane && rni_load_relaxed(&runtime->serial) == serial ? rni_error_no_memory() : rni_error_closed();
         if (lane && !future) leave(runtime, lane);
     }
-    if (!future && has_arg(task)) rn_drop(task->arg);
+    if (!future && has_arg(task)) rni_drop(task->arg);
     return future;
 }
 
@@ -256,6 +261,6 @@ int rn_submit_detached(rn_runtime *handle, const rn_task *task) {
     const char *name = task && task->size >= TASK_SIZE_LEAST && task->origin ? task->origin : "";
     if (runtime) rni_log(runtime, RN_LOG_ERROR, "a run of '%.63s' could not start: %s", name, rn_error_message(error));
     code = rn_error_code(error);
-    rn_drop(error);
+    rni_drop(error);
     return code;
 }
