@@ -156,7 +156,7 @@ RN_API rn_value rn_float(double value);
 RN_API rn_value rn_text(const char *text);                                      /* copies */
 RN_API rn_value rn_text_n(const char *text, size_t length);                     /* copies; no NUL inside */
 RN_API rn_value rn_textf(const char *format, ...) RN_PRINTF(1, 2);              /* as printf */
-RN_API rn_value rn_bytes(const void *data, size_t size);                        /* copies */
+RN_API rn_value rn_bytes(const void *data, size_t size);                        /* copies; aligned as by malloc */
 RN_API rn_value rn_pointer(void *pointer);                                      /* threads only; stays yours */
 RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer)); /* destroyed with the value, once */
 

@@ -70,7 +70,7 @@ int64_t rni_now(rn_runtime *runtime) {
 int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
     if (timeout_ns < 0) return -1;
     if (timeout_ns > RN_DURATION_MAX) timeout_ns = RN_DURATION_MAX;
-    return rni_now(runtime) + timeout_ns;
+    return rni_later(rni_now(runtime), timeout_ns);
 }
 
 void rni_count_finished(rn_runtime *runtime) {

@@ -4,11 +4,11 @@
 #include "value/value.h"
 
 void rni_schedule_next(rni_plan *plan, int64_t now) {
-    int64_t next = plan->due + plan->every;
+    int64_t next = rni_later(plan->due, plan->every);
     if (next <= now) { /* due while the iteration ran, or it began late */
         int64_t passed = (now - plan->due) / plan->every;
         plan->missed += (uint64_t)passed;
-        next = plan->due + (passed + 1) * plan->every;
+        next = rni_later(plan->due + passed * plan->every, plan->every);
     }
     plan->due = next;
 }

@@ -1,4 +1,6 @@
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -106,7 +108,7 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
-    plan->due = now + delay_of(runtime, task);
+    plan->due = rni_later(now, delay_of(runtime, task));
     if (task->name) {
         uint64_t words[RNI_NAME_WORDS] = {0};
         memcpy(words, task->name, strnlen(task->name, RN_NAME_MAX));
@@ -227,6 +229,18 @@ static rni_lane *find_lane(rn_runtime *runtime, uint64_t serial) {
     return lane || !self ? lane : rni_lane_make(runtime, serial, self, false);
 }
 
+/* An error of ours about the caller's task, as one that arose where he wrote it. */
+static rn_value at_origin(rn_value error, const rn_task *task) {
+    if (rni_value_is_plain(error) || !has_arg(task) || !task->origin) return error;
+    const char *place = task->origin + strlen(task->origin) + 1;
+    const char *colon = strrchr(place, ':');
+    char file[256];
+    snprintf(file, sizeof file, "%.*s", colon ? (int)(colon - place) : 0, place);
+    rn_value placed = rn_error_at(file, colon ? atoi(colon + 1) : 0, rn_error_code(error), "%s", rn_error_message(error));
+    rni_drop(error);
+    return placed;
+}
+
 /* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
 static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
     int code;
@@ -243,8 +257,11 @@ static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags,
         else *error = !lane && rni_load_relaxed(&runtime->serial) == serial ? rni_error_no_memory() : rni_error_closed();
         if (lane && !future) leave(runtime, lane);
     }
-    if (!future && has_arg(task)) rni_drop(task->arg);
-    return future;
+    if (future) return future;
+    bool is_own = !has_arg(task) || !rni_is_error(task->arg); /* not an argument that is the error */
+    if (is_own) *error = at_origin(*error, task);
+    if (has_arg(task)) rni_drop(task->arg);
+    return NULL;
 }
 
 rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {

@@ -15,6 +15,12 @@
 #define RNI_TICK_SHIFT 10
 #define RNI_LEVELS 9
 #define RNI_NEVER INT64_MAX
+#define RNI_LATEST (INT64_MAX - 4096) /* the end of time, 292 years: what would be due after it never is */
+
+/* A moment after another, not beyond the end of time. Both not negative. */
+static inline int64_t rni_later(int64_t moment, int64_t duration) {
+    return moment > RNI_LATEST - duration ? RNI_LATEST : moment + duration;
+}
 
 struct rni_plan;
 

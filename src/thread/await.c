@@ -61,6 +61,15 @@ static void add_run(struct chain *chain, rni_run *run) {
     add_name(chain, name);
 }
 
+/* Closes the circle: from a run on the caller's own stack, those inlined above it, up to the caller. */
+static void add_stack(struct chain *chain, const rn_call *top, const rni_run *found) {
+    rni_run *above[16]; /* the uppermost, of a higher stack: the text has no room for more */
+    size_t count = 0;
+    for (const rn_call *call = top; call->run != found; call = call->outer)
+        if (call->run && count < sizeof above / sizeof *above) above[count++] = call->run;
+    while (count > 0) add_run(chain, above[--count]);
+}
+
 /* Follows who waits for whom from `run` on. True: it comes back to `self`. */
 static bool is_cycle(rni_worker *self, const rn_call *call, rni_run *run, struct chain *chain) {
     for (unsigned steps = 0; steps < 1u << 16; steps++) {
@@ -68,7 +77,10 @@ static bool is_cycle(rni_worker *self, const rn_call *call, rni_run *run, struct
         add_run(chain, run);
         uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin: the place is set */
         if (rni_state_of(word) != RN_RUNNING) return false;
-        if (rni_is_on_stack(call, run)) return true;
+        if (rni_is_on_stack(call, run)) {
+            add_stack(chain, call, run);
+            return true;
+        }
         rni_worker *other = worker_of(run);
         if (!other || other == self || !other->waits_for) return false;
         run = other->waits_for;

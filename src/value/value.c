@@ -7,7 +7,7 @@
 
 struct text_blob {
     rni_blob blob;
-    char data[];
+    _Alignas(16) char data[]; /* bytes are aligned as malloc() would */
 };
 
 struct pointer_blob {
