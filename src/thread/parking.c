@@ -39,11 +39,11 @@ void rni_parking_wake_all(rni_parking *parking) {
     rni_os_wake(&parking->epoch, INT32_MAX);
 }
 
-uint32_t rni_parking_announce(rni_parking *parking, bool was_searching) {
+uint32_t rni_parking_announce(rni_parking *parking) {
     /* Before the seat is given up: a wake that counts on us moves the epoch after this. */
     uint32_t epoch = rni_load_acquire(&parking->epoch);
     /* Dekker with push and notify: pairs with their swap of bottom and load of state. */
-    rni_add_seq_cst(&parking->state, PARKED - ACTIVE - (was_searching ? SEARCHING : 0));
+    rni_add_seq_cst(&parking->state, PARKED - ACTIVE - SEARCHING);
     return epoch;
 }
 
@@ -111,8 +111,14 @@ void rni_parking_nudge(rni_parking *parking) {
     rni_os_wake(&parking->epoch, 1);
 }
 
-bool rni_parking_is_surplus(rni_parking *parking) {
-    return active(rni_load_relaxed(&parking->state)) > parking->seats;
+bool rni_parking_give_up_surplus(rni_parking *parking, uint32_t *epoch) {
+    uint64_t state = rni_load_relaxed(&parking->state);
+    if (active(state) <= parking->seats) return false;
+    *epoch = rni_load_acquire(&parking->epoch); /* before, as in announce */
+    do {
+        if (active(state) <= parking->seats) return false;
+    } while (!rni_cas_seq_cst(&parking->state, &state, state + PARKED - ACTIVE)); /* as in announce */
+    return true;
 }
 
 uint32_t rni_parking_parked(rni_parking *parking) { return parked(rni_load_seq_cst(&parking->state)); }

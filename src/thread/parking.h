@@ -7,7 +7,7 @@
  *   parked   it sleeps here;
  *   blocked  it waits inside a task, its seat given to another thread (leave ... come_back).
  * There are `seats` seats. A thread that comes back from blocking takes one even if none is free;
- * the surplus goes when a thread next looks (rni_parking_is_surplus).
+ * the surplus goes when a thread next looks (rni_parking_give_up_surplus).
  *
  * No wake-up is lost. The producer publishes work (seq_cst read-modify-write of a deque's bottom),
  * then reads `state`; the worker gives up its seat in `state` (seq_cst read-modify-write), then
@@ -41,9 +41,13 @@ void rni_parking_notify(rni_parking *parking);
 /* Wakes every parked thread: for closing, and when seats alone do not decide. */
 void rni_parking_wake_all(rni_parking *parking);
 
-/* Thread with a seat, searching or not: gives it up and parks; returns the epoch to sleep on. The
- * caller looks at every queue once more, then calls sleep, or rise if it found work. */
-uint32_t rni_parking_announce(rni_parking *parking, bool searching);
+/* Searching thread: gives its seat up and parks; returns the epoch to sleep on. The caller looks at
+ * every queue once more, then calls sleep, or rise if it found work. */
+uint32_t rni_parking_announce(rni_parking *parking);
+
+/* Thread with a seat, not searching: if more than `seats` are active, gives its seat up and parks, with the
+ * epoch to sleep on. It need not look at the queues: no seat has become free. */
+bool rni_parking_give_up_surplus(rni_parking *parking, uint32_t *epoch);
 
 /* Parked thread: sleeps until the epoch has moved or deadline_ns (monotonic; negative: never) is over. */
 void rni_parking_sleep(rni_parking *parking, uint32_t epoch, int64_t deadline_ns);
@@ -77,7 +81,6 @@ bool rni_parking_sit(rni_parking *parking);
 /* Wakes one parked thread, to look at the timekeeper's place. */
 void rni_parking_nudge(rni_parking *parking);
 
-bool rni_parking_is_surplus(rni_parking *parking);
 uint32_t rni_parking_parked(rni_parking *parking);
 uint32_t rni_parking_active(rni_parking *parking);
 /* Nobody active, nobody being woken. One that parks may still look at the queues: look at them after this, and

@@ -108,14 +108,14 @@ static void execute(rni_worker *worker, rni_run *run) {
     rni_run_execute(worker->pool->runtime, run);
 }
 
-/* Gives the seat up. The worker is parked after this. */
-static uint32_t park(rni_worker *worker, bool searching) {
-    rni_pool *pool = worker->pool;
+static void flush_slabs(rni_worker *worker) {
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_flush(&worker->thread->slabs[i]);
-    uint32_t epoch = rni_parking_announce(&pool->parking, searching);
+}
+
+/* To those who wait for the pool to become idle. */
+static void tell_parked(rni_pool *pool) {
     if (rni_phase(pool->runtime) != RNI_OPEN) rni_runtime_changed(pool->runtime);
     if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* pairs with wait_here */
-    return epoch;
 }
 
 /* Until when a parked worker sleeps: the last to park gives memory back after a while. */
@@ -171,6 +171,7 @@ static bool wait_for_seat(rni_worker *worker, uint32_t epoch) {
 /* Seated and searching: works until it has parked. Returns the epoch to sleep on, or true in *risen. */
 static uint32_t work(rni_worker *worker, bool *risen) {
     rni_pool *pool = worker->pool;
+    uint32_t epoch;
     *risen = false;
     for (;;) {
         rni_run *run = search(worker);
@@ -178,15 +179,16 @@ static uint32_t work(rni_worker *worker, bool *risen) {
         if (rni_parking_stop_search(&pool->parking) && rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
         for (; run; run = next_run(worker)) {
             execute(worker, run);
-            if (rni_parking_is_surplus(&pool->parking)) {
-                uint32_t epoch = park(worker, false);
-                if (pool->is_kit) rni_pool_poke(pool);
+            if (rni_parking_give_up_surplus(&pool->parking, &epoch)) {
+                flush_slabs(worker);
                 return epoch;
             }
         }
         rni_parking_start_search(&pool->parking);
     }
-    uint32_t epoch = park(worker, true);
+    flush_slabs(worker);
+    epoch = rni_parking_announce(&pool->parking);
+    tell_parked(pool);
     if (pool->runtime->is_virtual) (void)rni_keeper_jump(pool); /* the last to park: no need to wake the timekeeper for it */
     *risen = rni_pool_has_work(pool) && rni_parking_rise(&pool->parking);
     if (pool->is_kit && !*risen) rni_pool_poke(pool);
