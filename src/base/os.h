@@ -46,10 +46,6 @@ void rni_os_at_thread_exit(void *value);
 /* Calls function in the child after each fork() of this process. */
 bool rni_os_on_fork(void (*child)(void));
 
-/* Calls function, in the first thread that comes by; the others wait until it has returned. */
-typedef struct rni_once { rni_a32 word; } rni_once;
-void rni_os_once(rni_once *once, void (*function)(void));
-
 /* One write to the standard error, so that lines of several threads do not mix. */
 void rni_os_write_stderr(const char *text, size_t length);
 

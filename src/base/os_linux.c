@@ -138,19 +138,6 @@ void rni_os_at_thread_exit(void *value) { pthread_setspecific(exit_key, value); 
 
 bool rni_os_on_fork(void (*child)(void)) { return pthread_atfork(NULL, NULL, child) == 0; }
 
-/* 0: not begun; 1: being called; 2: done. */
-void rni_os_once(rni_once *once, void (*function)(void)) {
-    uint32_t state = 0;
-    if (rni_load_acquire(&once->word) == 2) return; /* pairs with the swap below */
-    if (rni_cas_acq_rel(&once->word, &state, 1)) {  /* pairs with the others' */
-        function();
-        rni_swap_acq_rel(&once->word, 2);
-        rni_os_wake(&once->word, INT32_MAX);
-        return;
-    }
-    while (rni_load_acquire(&once->word) != 2) rni_os_wait(&once->word, 1, -1); /* as above */
-}
-
 void rni_os_write_stderr(const char *text, size_t length) {
     int saved = errno;
     ssize_t written = write(STDERR_FILENO, text, length);

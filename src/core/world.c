@@ -8,21 +8,22 @@
 #include "core/runtime.h"
 
 static struct {
-    rni_mutex lock;           /* guards what follows; above every slab's lock in the order */
     rni_chunk *pool[RNI_CLASSES];
+    rni_mutex lock;           /* guards what follows; above every slab's lock in the order */
     rni_thread *vacant;
     rni_slab runtimes;        /* used under the lock */
     uint64_t serial;          /* of the runtime opened last */
+    rni_mutex pool_lock;      /* guards pool; a leaf, since it is taken with a slab's lock held */
 } world;
 
 static rni_aptr all_chunks[RNI_CLASSES];
 static rni_aptr all_threads;
 static rni_aptr table[RNI_RUNTIMES_MAX]; /* open runtimes by index; written under the lock */
 static rni_a32 era;
-static rni_once hooks_once;
-static bool hooks_set;
+static bool has_hooks;
 
 __thread rni_thread *rni_self;
+rni_mutex rni_waits_lock;
 
 uint32_t rni_world_era(void) { return rni_load_relaxed(&era); }
 
@@ -33,6 +34,7 @@ void rni_world_unlock(void) { rni_mutex_unlock(&world.lock); }
 /* In the child of a fork: alone, with whatever the other threads left half done. */
 static void forget_parent(void) {
     memset(&world, 0, sizeof world);
+    rni_waits_lock = (rni_mutex){{0}};
     rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_chunks[i], NULL);
     for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) rni_store_relaxed(&table[i], NULL);
@@ -43,14 +45,10 @@ static void forget_parent(void) {
 
 static void thread_ends(void *value);
 
-static void set_hooks(void) {
+/* When the library is loaded: later, a fork might come in between. */
+__attribute__((constructor)) static void set_hooks(void) {
     rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
-    hooks_set = rni_os_on_fork(forget_parent) && rni_os_on_thread_exit(thread_ends);
-}
-
-static bool has_hooks(void) {
-    rni_os_once(&hooks_once, set_hooks);
-    return hooks_set;
+    has_hooks = rni_os_on_fork(forget_parent) && rni_os_on_thread_exit(thread_ends);
 }
 
 /* A list whose head moves by CAS and whose entries never leave. */
@@ -75,14 +73,11 @@ static rni_chunk *map_chunk(enum rni_class class_of) {
     return chunk;
 }
 
-/* Called with a slab's lock, and for runtimes with the world's: so the pool has a lock of its own. */
-static rni_mutex pool_lock;
-
 rni_chunk *rni_world_take_chunk(enum rni_class class_of) {
-    rni_mutex_lock(&pool_lock);
+    rni_mutex_lock(&world.pool_lock);
     rni_chunk *chunk = world.pool[class_of];
     if (chunk) world.pool[class_of] = chunk->next;
-    rni_mutex_unlock(&pool_lock);
+    rni_mutex_unlock(&world.pool_lock);
     if (!chunk) chunk = map_chunk(class_of);
     if (!chunk) return NULL;
     chunk->next = NULL;
@@ -106,10 +101,10 @@ void rni_world_give_chunk(rni_chunk *chunk) {
     rni_add_relaxed(&chunk->generation, highest_generation(chunk) + 1);
     for (uint32_t i = 0; i < rni_groups(chunk->class_of); i++) rni_store_relaxed(&chunk->free[i], 0);
     rni_os_discard((char *)chunk + RNI_CHUNK_HEADER, RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
-    rni_mutex_lock(&pool_lock);
+    rni_mutex_lock(&world.pool_lock);
     chunk->next = world.pool[chunk->class_of];
     world.pool[chunk->class_of] = chunk;
-    rni_mutex_unlock(&pool_lock);
+    rni_mutex_unlock(&world.pool_lock);
 }
 
 static rni_thread *vacant_thread(void) {
@@ -130,7 +125,7 @@ static rni_thread *new_thread(void) {
 }
 
 rni_thread *rni_thread_new(void) {
-    if (!has_hooks()) return NULL;
+    if (!has_hooks) return NULL;
     rni_thread *thread = vacant_thread();
     return thread ? thread : new_thread();
 }
@@ -178,7 +173,7 @@ static uint32_t free_index(void) {
 }
 
 rn_runtime *rni_world_open(void) {
-    if (!has_hooks()) return NULL;
+    if (!has_hooks) return NULL;
     rni_world_lock();
     uint32_t index = free_index();
     rn_runtime *runtime =

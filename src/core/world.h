@@ -40,6 +40,10 @@ typedef struct rni_thread {
 
 extern __thread rni_thread *rni_self;
 
+/* Guards the graph of waits inside tasks, of all runtimes: see thread/await.c. Here, because a forked child must
+ * forget who held it. */
+extern rni_mutex rni_waits_lock;
+
 /* This thread's entry; made at first use. NULL if memory is refused. */
 rni_thread *rni_thread_make(void);
 

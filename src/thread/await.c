@@ -9,7 +9,7 @@
  * was begun is on the stack of one worker.
  *
  * A wait that closes a cycle in that graph is answered with RN_DEADLOCK. The graph is guarded by one
- * lock for all runtimes (waits may cross them); an edge is added under it after the check, so of two
+ * lock for all runtimes, rni_waits_lock (waits may cross them); an edge is added under it after the check, so of two
  * that would close a cycle together the second sees the first.
  */
 #include <stdio.h>
@@ -22,9 +22,6 @@
 #define INLINE_STACK ((uintptr_t)64 * 1024)   /* stack that runs inlined in a wait may add to a worker's own */
 #define STACK_RESERVE ((size_t)128 * 1024)    /* left for one more, where there is no other way */
 #define SPINS 300
-
-/* Guards waits_for, call and deadline of every worker. Taken alone, or inside a pool's lock. */
-static rni_mutex await_lock;
 
 static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
@@ -140,45 +137,45 @@ static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
     if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
     if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* as a worker that parks */
     while (!is_over(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
-    rni_mutex_lock(&await_lock);
+    rni_mutex_lock(&rni_waits_lock);
     /* A seeded pool has taken the seat back for us, if the run is over: see rni_pool_completing. */
     bool has_seat = !self->waits_for;
     if (!has_seat) rni_parking_come_back(&pool->parking);
     set_wait(self, NULL, NULL, -1);
-    rni_mutex_unlock(&await_lock);
+    rni_mutex_unlock(&rni_waits_lock);
 }
 
 void rni_pool_completing(rn_runtime *runtime, rni_run *run) {
     rni_pool *pool = rni_pool_of(runtime);
-    rni_mutex_lock(&await_lock);
+    rni_mutex_lock(&rni_waits_lock);
     for (uint32_t i = 0; i < pool->threads_max; i++) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
         if (!worker || worker->waits_for != run) continue;
         rni_parking_come_back(&pool->parking);
         set_wait(worker, NULL, NULL, -1);
     }
-    rni_mutex_unlock(&await_lock);
+    rni_mutex_unlock(&rni_waits_lock);
 }
 
 bool rni_pool_is_resuming(rni_pool *pool) {
     bool is_resuming = false;
-    rni_mutex_lock(&await_lock);
+    rni_mutex_lock(&rni_waits_lock);
     for (uint32_t i = 0; i < pool->threads_max && !is_resuming; i++) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
         if (worker && worker->waits_for) is_resuming = is_over(worker->waits_for) || is_due(pool, worker->deadline);
     }
-    rni_mutex_unlock(&await_lock);
+    rni_mutex_unlock(&rni_waits_lock);
     return is_resuming;
 }
 
 int64_t rni_pool_first_deadline(rni_pool *pool) {
     int64_t first = RNI_NEVER;
-    rni_mutex_lock(&await_lock);
+    rni_mutex_lock(&rni_waits_lock);
     for (uint32_t i = 0; i < pool->threads_max; i++) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with start_thread */
         if (worker && worker->deadline >= 0 && worker->deadline < first) first = worker->deadline;
     }
-    rni_mutex_unlock(&await_lock);
+    rni_mutex_unlock(&rni_waits_lock);
     return first;
 }
 
@@ -240,10 +237,10 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     struct chain chain = {.text = ""};
     name_caller(&chain, call);
     bool may = may_block(pool);
-    rni_mutex_lock(&await_lock);
+    rni_mutex_lock(&rni_waits_lock);
     bool cycle = is_cycle(self, call, run, &chain);
     if (may && !cycle) set_wait(self, run, call, deadline);
-    rni_mutex_unlock(&await_lock);
+    rni_mutex_unlock(&rni_waits_lock);
     if (may && !cycle) return SLEEP;
     if (may) unblock(pool);
     if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;

@@ -36,7 +36,7 @@ typedef struct rni_worker {
     rni_thread_lane *lane;
     rni_lane *victim;   /* where it last found something to steal */
     uintptr_t frame;    /* where its stack stood when it began its task */
-    rni_run *waits_for; /* guarded by the await lock; see await.c */
+    rni_run *waits_for; /* guarded by rni_waits_lock; see await.c */
     rn_call *call;      /* the innermost call, while it waits; guarded as waits_for */
     int64_t deadline;   /* of that wait; guarded as waits_for */
 } rni_worker;

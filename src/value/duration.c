@@ -22,7 +22,6 @@ static const struct unit {
     {"ns", 1},
     {"nanosecond", 1},
     {"us", INT64_C(1000)},
-    {"\xc2\xb5s", INT64_C(1000)}, /* the micro sign */
     {"microsecond", INT64_C(1000)},
     {"ms", INT64_C(1000000)},
     {"millisecond", INT64_C(1000000)},

@@ -22,6 +22,17 @@ static void put(struct sink *sink, const char *format, ...) {
     if (length > 0) sink->length += (size_t)length;
 }
 
+/* Not by printf, which counts to INT_MAX only: texts may be longer. */
+static void put_text(struct sink *sink, const char *text, size_t length) {
+    size_t room = sink->length < sink->size ? sink->size - sink->length - 1 : 0;
+    size_t shown = length < room ? length : room;
+    if (sink->length < sink->size) {
+        memcpy(sink->buffer + sink->length, text, shown);
+        sink->buffer[sink->length + shown] = '\0';
+    }
+    sink->length += length;
+}
+
 static void put_bytes(struct sink *sink, const unsigned char *data, size_t size) {
     size_t shown = size < 32 ? size : 32;
     put(sink, "%zu bytes:", size);
@@ -40,7 +51,8 @@ static void put_error(struct sink *sink, rn_value value) {
         const struct rni_error *error = rni_value_pointer(value);
         put(sink, "error %d", error->code);
         if (error->code < 0) put(sink, " (%s)", rn_code_name(error->code));
-        put(sink, ": %s", error->message);
+        put(sink, ": ");
+        put_text(sink, error->message, strlen(error->message));
         put_origin(sink, error);
         value = error->cause;
         if (!rn_is_error(value)) return;
@@ -56,7 +68,7 @@ size_t rn_format(rn_value value, char *buffer, size_t size) {
     case RN_BOOL: put(&sink, "%s", rn_as_bool(value) ? "true" : "false"); break;
     case RN_INT: put(&sink, "%" PRId64, rn_as_int(value)); break;
     case RN_FLOAT: put(&sink, "%.17g", rn_as_float(value)); break;
-    case RN_TEXT: put(&sink, "%s", rn_as_text(value)); break;
+    case RN_TEXT: put_text(&sink, rn_as_text(value), rn_length(value)); break;
     case RN_BYTES: put_bytes(&sink, rn_as_bytes(value), rn_length(value)); break;
     case RN_POINTER: put(&sink, "pointer %p", rn_as_pointer(value)); break;
     case RN_ERROR: put_error(&sink, value); break;
