@@ -5,10 +5,10 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "core/executor.h"
+#include "core/grown.h"
 #include "core/outside.h"
 #include "core/pending.h"
 #include "core/run.h"
@@ -108,12 +108,16 @@ static int close_runtime(rn_runtime *runtime, const rn_close_options *options) {
     return RN_OK;
 }
 
+static const rni_grown grown_options = {"rn_close_options", offsetof(rn_close_options, how), sizeof(rn_close_options)};
+
 int rn_close_with(const rn_close_options *options) {
     rn_close_options whole = {0};
     int code;
     if (!options) rni_misuse("rn_close: the options are NULL");
-    if (options->size < offsetof(rn_close_options, how)) return RN_INVALID;
-    memcpy(&whole, options, options->size < sizeof whole ? options->size : sizeof whole);
+    rn_value error = rni_grown_read(&grown_options, options, &whole);
+    bool is_refused = rn_is_error(error);
+    rn_drop(error);
+    if (is_refused) return RN_INVALID;
     rn_runtime *runtime = rni_runtime_of(whole.runtime, "rn_close", &code);
     if (!runtime) return code == RN_NO_MEMORY ? RN_OK : code;
     bool is_known = (unsigned)whole.how <= RN_STOP && whole.within >= 0 && whole.within <= RN_DURATION_MAX;

@@ -140,6 +140,7 @@ static bool suspend(struct turn *turn) {
     plan->has_outcome = true;
     plan->updated = turn->updated;
     plan->has_updated = turn->has_updated;
+    plan->last_worker = rni_self ? (uint16_t)rni_self->worker_number : 0;
     rni_schedule_next(plan, rni_now(call->runtime));
     rni_store_relaxed(&call->run->place, call->runtime->index); /* on nobody's stack */
     return rni_schedule_suspend(call->runtime, call->run);

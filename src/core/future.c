@@ -41,8 +41,8 @@ static rn_value kept_by_call(rn_value error) {
     return error;
 }
 
-rn_value rn_result_within(rn_future *future, int64_t timeout_ns) {
-    rni_run *run = rni_future_run(future, "rn_result");
+static rn_value result(rn_future *future, int64_t timeout_ns, const char *function) {
+    rni_run *run = rni_future_run(future, function);
     if (!run) return rni_error_forked();
     rn_value error;
     switch (await_run(run, timeout_ns, &error)) {
@@ -52,7 +52,11 @@ rn_value rn_result_within(rn_future *future, int64_t timeout_ns) {
     }
 }
 
-rn_value rn_result(rn_future *future) { return rn_result_within(future, -1); }
+rn_value rn_result(rn_future *future) { return result(future, -1, "rn_result"); }
+
+rn_value rn_result_within(rn_future *future, int64_t timeout_ns) {
+    return result(future, timeout_ns, "rn_result_within");
+}
 
 int rn_wait(rn_future *future, int64_t timeout_ns) {
     rni_run *run = rni_future_run(future, "rn_wait");
@@ -63,18 +67,20 @@ int rn_wait(rn_future *future, int64_t timeout_ns) {
     return code;
 }
 
-enum rn_state rn_state(rn_future *future) {
-    rni_run *run = rni_future_run(future, "rn_state");
+static enum rn_state state(rn_future *future, const char *function) {
+    rni_run *run = rni_future_run(future, function);
     if (!run) return RN_DONE;
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with complete: done means the value is there */
     return rni_is_being_cancelled(word) ? RN_WAITING : rni_state_of(word);
 }
 
-bool rn_done(rn_future *future) { return rn_state(future) >= RN_DONE; }
+enum rn_state rn_state(rn_future *future) { return state(future, "rn_state"); }
 
-bool rn_running(rn_future *future) { return rn_state(future) == RN_RUNNING; }
+bool rn_done(rn_future *future) { return state(future, "rn_done") >= RN_DONE; }
 
-bool rn_cancelled(rn_future *future) { return rn_state(future) == RN_STATE_CANCELLED; }
+bool rn_running(rn_future *future) { return state(future, "rn_running") == RN_RUNNING; }
+
+bool rn_cancelled(rn_future *future) { return state(future, "rn_cancelled") == RN_STATE_CANCELLED; }
 
 double rn_progress(rn_future *future) {
     rni_run *run = rni_future_run(future, "rn_progress");

@@ -66,3 +66,12 @@ void rni_log_failure(const rn_call *call, rn_value error) {
                             .iteration = call->iteration};
     emit(call->runtime, &record);
 }
+
+void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error) {
+    char message[512], name[RN_NAME_MAX + 1];
+    snprintf(name, sizeof name, "%s", task);
+    snprintf(message, sizeof message, "a run of '%s' could not start: %s", name, rn_error_message(error));
+    rn_log_record record = {
+        .size = sizeof record, .level = RN_LOG_ERROR, .message = message, .error = error, .task = name};
+    emit(runtime, &record);
+}

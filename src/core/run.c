@@ -10,7 +10,7 @@
 #include "value/value.h"
 
 /* The future of a run that not even an error could be kept for. */
-static rni_run no_memory_run;
+static _Alignas(64) rni_run no_memory_run; /* as those in slabs: its address is a handle */
 
 static rni_run *static_run(void) {
     if (rni_load_relaxed(&no_memory_run.done.word) == 0) {
@@ -46,6 +46,7 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
     plan->run = run;
     plan->slot = RNI_NO_SLOT;
     plan->next = NULL;
+    plan->last_worker = 0;
     plan->has_updated = plan->has_outcome = false;
     rni_store_release(&run->plan, plan); /* pairs with the acquire load of the pending list */
     return plan;

@@ -44,6 +44,7 @@ typedef struct rni_plan {
     struct rni_plan *next, **link; /* in a slot of the timers, or in the executor's due list */
     struct rni_run *run;
     uint32_t slot;                /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
+    uint16_t last_worker; /* that ran the last iteration, plus 1; 0: none */
     bool has_updated, has_outcome;
 } rni_plan;
 

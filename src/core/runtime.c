@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "core/executor.h"
+#include "core/grown.h"
 #include "core/handle.h"
 #include "core/lane.h"
 #include "core/schedule.h"
@@ -110,16 +111,13 @@ void rni_queue_release(rn_runtime *runtime) {
     if (runtime->when_full == RN_BLOCK) rni_os_wake(&runtime->room, 1);
 }
 
+static const rni_grown grown_options = {"rn_options", offsetof(rn_options, workers), sizeof(rn_options)};
+static const rni_grown grown_testing = {"rn_testing", sizeof(rn_testing), sizeof(rn_testing)};
+static const rni_grown grown_stats = {"rn_stats", offsetof(rn_stats, spares), sizeof(rn_stats)};
+
 static rn_value check_options(const rn_options *options, rn_options *whole) {
-    const char *bytes = (const char *)options;
-    if (options->size < offsetof(rn_options, workers))
-        return rn_error(RN_INVALID, "rn_options.size is %zu; accepted is %zu (sizeof(rn_options)), or %zu and more",
-                        options->size, sizeof *options, offsetof(rn_options, workers));
-    for (size_t i = sizeof *options; i < options->size; i++)
-        if (bytes[i])
-            return rn_error(RN_INVALID, "rn_options.size is %zu and something is set beyond the %zu bytes that this "
-                                        "version knows", options->size, sizeof *options);
-    memcpy(whole, options, options->size < sizeof *options ? options->size : sizeof *options);
+    rn_value error = rni_grown_read(&grown_options, options, whole);
+    if (!rn_is_none(error)) return error;
     if (whole->workers > RN_WORKERS_MAX)
         return rn_error(RN_INVALID, ".workers is %u; accepted are 1 to %u, and 0 for one per CPU", whole->workers,
                         RN_WORKERS_MAX);
@@ -131,9 +129,8 @@ static rn_value check_options(const rn_options *options, rn_options *whole) {
                         (int)whole->when_full);
     if (!rni_executor_of(whole->executor))
         return rn_error(RN_UNSUPPORTED, ".executor is %d; this build has %s", (int)whole->executor, rni_executor_names());
-    if (whole->testing && whole->testing->size < sizeof(rn_testing))
-        return rn_error(RN_INVALID, "rn_testing.size is %zu; accepted is %zu", whole->testing->size, sizeof(rn_testing));
-    return rn_none();
+    rn_testing kit;
+    return whole->testing ? rni_grown_read(&grown_testing, whole->testing, &kit) : rn_none();
 }
 
 static uint64_t choose_seed(uint64_t wanted) {
@@ -203,14 +200,18 @@ int rn_get_stats(rn_runtime *handle, rn_stats *stats) {
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_get_stats", &code);
     if (!runtime) return code;
-    if (!stats || stats->size != sizeof *stats) return RN_INVALID;
-    *stats = (rn_stats){.size = sizeof *stats, .workers_asked = runtime->workers_asked};
-    if (!runtime->executor) return RN_OK;
+    if (!stats) return RN_INVALID;
+    rn_stats now = {.workers_asked = runtime->workers_asked};
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime) {
-        stats->started += rni_load_relaxed(&lane->started);
-        stats->failed += rni_load_relaxed(&lane->failed);
+        now.started += rni_load_relaxed(&lane->started);
+        now.failed += rni_load_relaxed(&lane->failed);
     }
-    stats->pending = rni_pending_count(runtime);
-    runtime->executor->stats(runtime, stats);
-    return RN_OK;
+    if (runtime->executor) {
+        now.pending = rni_pending_count(runtime);
+        runtime->executor->stats(runtime, &now);
+    }
+    rn_value error = rni_grown_write(&grown_stats, &now, stats);
+    code = rn_is_none(error) ? RN_OK : rn_error_code(error);
+    rn_drop(error);
+    return code;
 }

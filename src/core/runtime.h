@@ -90,6 +90,7 @@ void rni_queue_release(rn_runtime *runtime);
 /* log.c */
 void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) RN_PRINTF(3, 4);
 void rni_log_failure(const rn_call *call, rn_value error);
+void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error); /* of a run that could not start */
 
 /* outside.c: waits of threads that are not workers, by the runtime's clock. */
 int rni_outside_wait(struct rni_run *run, int64_t timeout_ns);

@@ -5,33 +5,12 @@
 
 #include "base/memory.h"
 #include "core/executor.h"
+#include "core/grown.h"
 #include "core/lane.h"
 #include "core/schedule.h"
 #include "value/value.h"
 
-/* The struct of version 0.1 up to its function: nothing smaller ever was. */
-#define TASK_SIZE_LEAST offsetof(rn_task, arg)
-
-static bool is_zero(const char *bytes, size_t size) {
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i]) return false;
-    return true;
-}
-
-/* A task of any known or tolerable size, as the struct of this build. */
-static rn_value copy_task(const rn_task *task, rn_task *whole) {
-    if (!task) return rn_error(RN_INVALID, "the task is NULL");
-    if (task->size < TASK_SIZE_LEAST)
-        return rn_error(RN_INVALID, "rn_task.size is %zu; accepted is %zu (sizeof(rn_task)), or %zu and more", task->size,
-                        sizeof *task, (size_t)TASK_SIZE_LEAST);
-    if (task->size > sizeof *task && !is_zero((const char *)task + sizeof *task, task->size - sizeof *task))
-        return rn_error(RN_INVALID,
-                        "rn_task.size is %zu and something is set beyond the %zu bytes that this version knows",
-                        task->size, sizeof *task);
-    memset(whole, 0, sizeof *whole);
-    memcpy(whole, task, task->size < sizeof *task ? task->size : sizeof *task);
-    return rni_none();
-}
+static const rni_grown grown_task = {"rn_task", offsetof(rn_task, arg), sizeof(rn_task)};
 
 static rn_value check_duration(const char *field, int64_t duration) {
     if (duration >= 0 && duration <= RN_DURATION_MAX) return rni_none();
@@ -88,7 +67,7 @@ static rn_value check_task(const rn_task *task) {
 static rn_value read_task(const rn_task **task, rn_task *whole) {
     rn_value error = rni_none();
     if (!*task || (*task)->size != sizeof **task || is_timed(*task)) {
-        error = copy_task(*task, whole);
+        error = *task ? rni_grown_read(&grown_task, *task, whole) : rn_error(RN_INVALID, "the task is NULL");
         if (rni_is_none(error)) *task = whole;
     }
     if (rni_is_none(error)) error = check_task(*task);
@@ -272,11 +251,10 @@ rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {
 
 int rn_submit_detached(rn_runtime *handle, const rn_task *task) {
     rn_value error;
-    if (start(handle, task, RNI_DETACHED, &error)) return RN_OK;
     int code;
+    if (start(handle, task, RNI_DETACHED, &error)) return RN_OK;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run_detached", &code);
-    const char *name = task && task->size >= TASK_SIZE_LEAST && task->origin ? task->origin : "";
-    if (runtime) rni_log(runtime, RN_LOG_ERROR, "a run of '%.63s' could not start: %s", name, rn_error_message(error));
+    if (runtime) rni_log_refusal(runtime, has_arg(task) && task->origin ? task->origin : "", error);
     code = rn_error_code(error);
     rni_drop(error);
     return code;

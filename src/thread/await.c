@@ -216,11 +216,27 @@ static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
 
 enum step { AGAIN, SLEEP, DEADLOCK };
 
-/* The only thread that is left keeps the time itself, while what it waits for waits for the clock. False: it does not. */
+static bool waits_for_clock(rni_run *run) {
+    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with suspend and init */
+    return rni_state_of(word) == RN_WAITING && !(word & RNI_CLAIMABLE);
+}
+
+/* With a virtual clock the seat is given up, for otherwise that does not move. */
+static void sleep_by_kit(rni_pool *pool, rni_run *run, int64_t deadline) {
+    rni_parking_leave(&pool->parking);
+    rni_pool_poke(pool);
+    while (waits_for_clock(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, 0));
+    rni_parking_come_back(&pool->parking);
+}
+
+/* The only thread that is left stays awake for what it waits for, while that waits for the clock. False: it does not. */
 static bool keeps_time(rni_pool *pool, rni_run *run, int64_t deadline) {
     int64_t due = rni_schedule_first_due(pool->runtime);
-    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with suspend and init */
-    if (pool->is_kit || due == RNI_NEVER || rni_state_of(word) != RN_WAITING) return false;
+    if (due == RNI_NEVER || !waits_for_clock(run)) return false;
+    if (pool->runtime->is_virtual) {
+        sleep_by_kit(pool, run, deadline);
+        return true;
+    }
     rni_completion_sleep(&run->done, deadline >= 0 && deadline < due ? deadline : due);
     rni_keeper_look(pool);
     return true;
@@ -231,6 +247,16 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
                     chain->text);
 }
 
+/* The mail of a worker that begins to wait: for any worker now. */
+static void hand_on(rni_pool *pool, rni_plan *mail) {
+    for (rni_plan *next; mail; mail = next) {
+        next = mail->next;
+        if (pool->runtime->seed) rni_ready_push(&pool->ready, mail->run);
+        else rni_overflow_push_due(&pool->overflow, mail->run);
+        rni_add_seq_cst(&pool->posted, UINT32_MAX); /* pairs with rni_pool_is_idle */
+    }
+}
+
 static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_value *error) {
     rni_pool *pool = self->pool;
     rn_call *call = self->thread->call;
@@ -239,9 +265,15 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     bool may = may_block(pool);
     rni_mutex_lock(&rni_waits_lock);
     bool cycle = is_cycle(self, call, run, &chain);
-    if (may && !cycle) set_wait(self, run, call, deadline);
+    bool sleeps = may && !cycle;
+    rni_plan *mail = NULL;
+    if (sleeps) {
+        set_wait(self, run, call, deadline);
+        mail = rni_post_take_all(self);
+    }
     rni_mutex_unlock(&rni_waits_lock);
-    if (may && !cycle) return SLEEP;
+    hand_on(pool, mail);
+    if (sleeps) return SLEEP;
     if (may) unblock(pool);
     if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;
     if (!cycle && keeps_time(pool, chain.end, deadline)) return AGAIN;

@@ -12,7 +12,8 @@ static bool is_quiet(rni_pool *pool) {
 bool rni_pool_is_idle(rni_pool *pool) {
     /* Twice, with the queues in between: one that parks may still take what it sees there. */
     bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
-    return is_quiet(pool) && !has_ready && is_quiet(pool);
+    /* posted: pairs with rni_post */
+    return is_quiet(pool) && !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);
 }
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -26,8 +27,10 @@ static bool jump(rni_pool *pool) {
     if (wait_over <= now) return false;
     size_t fired;
     do { /* the first times may only move timers down a level */
-        next = lesser(rni_schedule_first_due(runtime), wait_over);
-        if (next >= RNI_LATEST) return false;
+        next = rni_schedule_first_due(runtime);
+        if (next >= RNI_LATEST) next = RNI_NEVER; /* the end of time is for waits only */
+        next = lesser(next, wait_over);
+        if (next == RNI_NEVER) return false;
         fired = rni_schedule_fire(runtime, next, &latest);
     } while (fired == 0 && next < wait_over);
     /* Due times are to the nanosecond, ticks are not: the clock shows what was asked for. */
@@ -59,14 +62,18 @@ static void sleep_until_due(rni_pool *pool, uint32_t word) {
     rni_os_wait(&pool->keeper_word, word, due == RNI_NEVER ? -1 : due);
 }
 
+static void leave_place(rni_pool *pool) {
+    rni_swap_seq_cst(&pool->keeper, 0); /* pairs with the CAS in becomes_keeper; Dekker with timers_changed */
+    rni_parking_nudge(&pool->parking);
+}
+
 /* What fired is run by the timekeeper itself, if there is a seat for it and a successor. */
 static bool takes_a_seat(rni_pool *pool) {
     if (pool->is_kit || !rni_parking_sit(&pool->parking)) {
         rni_parking_notify(&pool->parking);
         return false;
     }
-    rni_swap_seq_cst(&pool->keeper, 0); /* pairs with the CAS in becomes_keeper; Dekker with timers_changed */
-    rni_parking_nudge(&pool->parking);
+    leave_place(pool);
     return true;
 }
 
@@ -75,6 +82,11 @@ bool rni_keeper_keep(rni_worker *worker) {
     while (!rni_load_acquire(&pool->closing)) { /* pairs with close_pool */
         uint32_t word = rni_load_acquire(&pool->keeper_word); /* pairs with rni_pool_poke */
         if (fire(pool) > 0 && takes_a_seat(pool)) return true;
+        if (rni_post_has_some(worker)) {
+            rni_parking_rise_anyway(&pool->parking, false);
+            leave_place(pool);
+            return true;
+        }
         if (pool->is_kit) {
             rni_outside_wake_due(pool->runtime);
             if (pool->runtime->is_virtual && rni_keeper_jump(pool)) {

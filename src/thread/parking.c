@@ -65,6 +65,14 @@ bool rni_parking_rise(rni_parking *parking) {
     return seated;
 }
 
+void rni_parking_rise_anyway(rni_parking *parking, bool is_parked) {
+    uint64_t state = rni_load_relaxed(&parking->state);
+    uint64_t next;
+    do {
+        next = is_parked ? (state & ~WAKING) - PARKED : state;
+    } while (!rni_cas_seq_cst(&parking->state, &state, next + ACTIVE + SEARCHING)); /* as in rise */
+}
+
 void rni_parking_start_search(rni_parking *parking) {
     rni_add_seq_cst(&parking->state, SEARCHING); /* pairs with the load in notify: it may now rely on us */
 }
@@ -119,6 +127,10 @@ bool rni_parking_give_up_surplus(rni_parking *parking, uint32_t *epoch) {
         if (active(state) <= parking->seats) return false;
     } while (!rni_cas_seq_cst(&parking->state, &state, state + PARKED - ACTIVE)); /* as in announce */
     return true;
+}
+
+bool rni_parking_is_waking(rni_parking *parking) {
+    return rni_load_seq_cst(&parking->state) & WAKING; /* pairs with the CAS in notify */
 }
 
 uint32_t rni_parking_parked(rni_parking *parking) { return parked(rni_load_seq_cst(&parking->state)); }

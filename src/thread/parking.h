@@ -55,6 +55,10 @@ void rni_parking_sleep(rni_parking *parking, uint32_t epoch, int64_t deadline_ns
 /* Parked thread, after every sleep: takes a seat, searching. False if none is free: it stays parked. */
 bool rni_parking_rise(rni_parking *parking);
 
+/* Parked thread, or with `is_parked` false the timekeeper, with work that is only its own: takes a seat, searching,
+ * even if none is free. */
+void rni_parking_rise_anyway(rni_parking *parking, bool is_parked);
+
 /* Searching thread that found work. True if it was the last to search: if there is more work visible
  * after this call, rni_parking_notify() is its duty. */
 bool rni_parking_stop_search(rni_parking *parking);
@@ -80,6 +84,10 @@ bool rni_parking_sit(rni_parking *parking);
 
 /* Wakes one parked thread, to look at the timekeeper's place. */
 void rni_parking_nudge(rni_parking *parking);
+
+/* A parked thread that finds the epoch unmoved after a sleep, and this false, was not woken: it may sleep on. (The
+ * wake may have been for it although the epoch stood: it moved before this thread parked.) */
+bool rni_parking_is_waking(rni_parking *parking);
 
 uint32_t rni_parking_parked(rni_parking *parking);
 uint32_t rni_parking_active(rni_parking *parking);

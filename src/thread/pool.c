@@ -197,6 +197,8 @@ static bool reserve(rn_runtime *runtime) {
 
 static void requeue(rn_runtime *runtime, rni_run *run) {
     rni_pool *pool = rni_pool_of(runtime);
+    bool has_ended = rni_load_relaxed(&run->done.word) & RNI_STOP;
+    if (has_ended && rni_post(pool, run)) return;
     if (runtime->seed) rni_ready_push(&pool->ready, run);
     else rni_overflow_push_due(&pool->overflow, run);
 }

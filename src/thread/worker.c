@@ -84,8 +84,9 @@ static void look_at_timers(rni_worker *worker) {
 static rni_run *next_run(rni_worker *worker) {
     rni_pool *pool = worker->pool;
     look_at_timers(worker);
+    rni_run *run = rni_post_take(worker);
+    if (run) return run;
     if (pool->runtime->seed) return take_ready(pool);
-    rni_run *run = NULL;
     if (++worker->turns % FAIR_TURNS == 0) run = take_from_others(worker, false);
     if (!run) run = rni_deque_pop(&worker->lane->deque);
     return run ? run : take_from_others(worker, false);
@@ -154,6 +155,10 @@ static bool wait_for_seat(rni_worker *worker, uint32_t epoch) {
     rni_pool *pool = worker->pool;
     bool trims = false, seated = false;
     while (!rni_load_acquire(&pool->closing)) { /* pairs with close_pool */
+        if (rni_post_has_some(worker)) {
+            rni_parking_rise_anyway(&pool->parking, true);
+            return true;
+        }
         if (becomes_keeper(worker, &seated)) return seated;
         int64_t until = sleep_until(pool, &trims);
         rni_parking_sleep(&pool->parking, epoch, until);
@@ -161,7 +166,7 @@ static bool wait_for_seat(rni_worker *worker, uint32_t epoch) {
         if (is_timer_due(pool)) rni_keeper_look(pool);
         uint32_t former = epoch;
         epoch = rni_parking_epoch(&pool->parking); /* before rise: see parking.h */
-        if (epoch == former) continue;             /* nobody woke us */
+        if (epoch == former && !rni_parking_is_waking(&pool->parking)) continue;
         if (becomes_keeper(worker, &seated)) return seated;
         if (rni_parking_rise(&pool->parking)) return true;
     }

@@ -1,0 +1,49 @@
+/*
+ * The post. A run that is stopped while it waits for its next tick has only its final hooks left, and
+ * those belong to the thread that ran its last iteration. So it goes to that worker's mail, which a
+ * worker looks at before anything else; one that is parked, or keeps the time, gets up for it even if
+ * no seat is free. A worker that waits inside a task takes no mail: what is in it then, and what comes
+ * later, any worker may do, since the wait might be for that very run.
+ */
+#include "core/world.h"
+#include "thread/pool.h"
+
+static rni_worker *addressee(rni_pool *pool, const rni_plan *plan) {
+    uint32_t number = plan->last_worker;
+    if (number == 0 || number > pool->threads_max) return NULL;
+    return rni_load_acquire(&pool->workers[number - 1]); /* pairs with rni_pool_start_thread */
+}
+
+bool rni_post(rni_pool *pool, rni_run *run) {
+    rni_plan *plan = rni_run_plan(run);
+    rni_worker *worker = addressee(pool, plan);
+    if (!worker) return false;
+    rni_mutex_lock(&rni_waits_lock);
+    bool takes_mail = !worker->waits_for;
+    if (takes_mail) {
+        plan->next = rni_load_relaxed(&worker->mail);
+        rni_add_seq_cst(&pool->posted, 1);        /* pairs with rni_pool_is_idle */
+        rni_swap_seq_cst(&worker->mail, (void *)plan); /* pairs with rni_post_has_some */
+    }
+    rni_mutex_unlock(&rni_waits_lock);
+    if (!takes_mail) return false;
+    rni_parking_wake_all(&pool->parking);
+    rni_pool_poke(pool);
+    return true;
+}
+
+rni_plan *rni_post_take_all(rni_worker *worker) {
+    return rni_swap_seq_cst(&worker->mail, NULL); /* as in rni_post */
+}
+
+rni_run *rni_post_take(rni_worker *worker) {
+    if (!rni_load_relaxed(&worker->mail)) return NULL;
+    rni_mutex_lock(&rni_waits_lock);
+    rni_plan *plan = rni_load_relaxed(&worker->mail);
+    if (plan) {
+        rni_swap_seq_cst(&worker->mail, (void *)plan->next);  /* as in rni_post */
+        rni_add_seq_cst(&worker->pool->posted, UINT32_MAX); /* as in rni_post */
+    }
+    rni_mutex_unlock(&rni_waits_lock);
+    return plan ? plan->run : NULL;
+}
