@@ -26,9 +26,9 @@ void rni_os_wake(const void *word, int count);
 void *rni_os_map(size_t size, size_t align);
 void rni_os_discard(void *pages, size_t size);
 
-/* Starts a thread that blocks every asynchronous signal. False if refused. */
+/* Starts a thread that blocks every asynchronous signal. RN_OK, RN_NO_THREADS, or RN_NO_MEMORY. */
 typedef struct rni_os_thread { uint64_t id; } rni_os_thread;
-bool rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument);
+int rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument);
 void rni_os_thread_join(rni_os_thread thread);
 void rni_os_thread_name(const char *name); /* of the calling thread; cut at 15 bytes */
 void rni_os_yield(void);

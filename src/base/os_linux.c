@@ -85,10 +85,10 @@ static void *run_thread(void *argument) {
 
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
 
-bool rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument) {
-    if (rni_fault(RN_FAULT_THREAD_START)) return false;
+int rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument) {
+    if (rni_fault(RN_FAULT_THREAD_START)) return RN_NO_THREADS;
     struct start *start = rni_alloc(sizeof *start);
-    if (!start) return false;
+    if (!start) return RN_NO_MEMORY;
     *start = (struct start){function, argument};
     sigset_t all, former;
     sigfillset(&all);
@@ -101,11 +101,11 @@ bool rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void 
     pthread_sigmask(SIG_SETMASK, &former, NULL);
     if (refused) {
         rni_free(start);
-        return false;
+        return RN_NO_THREADS;
     }
     thread->id = (uint64_t)id;
     rni_fault_hold(RN_FAULT_THREAD_START, 1);
-    return true;
+    return RN_OK;
 }
 
 void rni_os_thread_join(rni_os_thread thread) {

@@ -63,8 +63,7 @@ static unsigned quota(void) {
     char *folder = line + 3;
     folder[strcspn(folder, "\n")] = '\0';
     /* A quota binds everything below it, so every folder up to the root counts. */
-    for (char *slash; (slash = strrchr(folder, '/')) && slash != folder; *slash = '\0')
-        least = lesser(least, quota_v2(folder));
+    for (; folder[0] && folder[1]; *strrchr(folder, '/') = '\0') least = lesser(least, quota_v2(folder));
     return least;
 }
 

@@ -216,23 +216,27 @@ static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
 
 enum step { AGAIN, SLEEP, DEADLOCK };
 
-static bool waits_for_clock(rni_run *run) {
+bool rni_pool_waits_for_clock(rni_run *run) {
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with suspend and init */
     return rni_state_of(word) == RN_WAITING && !(word & RNI_CLAIMABLE);
 }
 
-/* With a virtual clock the seat is given up, for otherwise that does not move. */
+/* With a virtual clock the seat is given up, for otherwise that does not move; and it moves although runs are ready,
+ * since there is no thread for them. */
 static void sleep_by_kit(rni_pool *pool, rni_run *run, int64_t deadline) {
+    rni_swap_seq_cst(&pool->starved_for, (void *)run); /* pairs with rni_pool_is_idle */
     rni_parking_leave(&pool->parking);
     rni_pool_poke(pool);
-    while (waits_for_clock(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, 0));
+    while (rni_pool_waits_for_clock(run) && !is_due(pool, deadline))
+        rni_completion_sleep(&run->done, machine_deadline(pool, 0));
     rni_parking_come_back(&pool->parking);
+    rni_swap_seq_cst(&pool->starved_for, NULL); /* as above */
 }
 
 /* The only thread that is left stays awake for what it waits for, while that waits for the clock. False: it does not. */
 static bool keeps_time(rni_pool *pool, rni_run *run, int64_t deadline) {
     int64_t due = rni_schedule_first_due(pool->runtime);
-    if (due == RNI_NEVER || !waits_for_clock(run)) return false;
+    if (due == RNI_NEVER || !rni_pool_waits_for_clock(run)) return false;
     if (pool->runtime->is_virtual) {
         sleep_by_kit(pool, run, deadline);
         return true;

@@ -12,6 +12,8 @@ static bool is_quiet(rni_pool *pool) {
 bool rni_pool_is_idle(rni_pool *pool) {
     /* Twice, with the queues in between: one that parks may still take what it sees there. */
     bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
+    rni_run *starved_for = rni_load_seq_cst(&pool->starved_for); /* pairs with the swaps in await.c */
+    if (starved_for) has_ready = !rni_pool_waits_for_clock(starved_for);
     /* posted: pairs with rni_post */
     return is_quiet(pool) && !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);
 }

@@ -50,13 +50,14 @@ int rni_pool_start_thread(rni_pool *pool) {
     rni_worker *worker = new_worker(pool);
     if (!worker) return RN_NO_MEMORY;
     rni_store_release(&pool->workers[worker->index], worker); /* pairs with the acquire loads in await.c */
-    if (!rni_os_thread_start(&worker->os, rni_worker_main, worker)) {
+    int code = rni_os_thread_start(&worker->os, rni_worker_main, worker);
+    if (code == RN_OK) {
+        pool->threads++;
+    } else {
         rni_store_relaxed(&pool->workers[worker->index], NULL);
         free_worker(worker);
-        return RN_NO_THREADS;
     }
-    pool->threads++;
-    return RN_OK;
+    return code;
 }
 
 /* ---- opening and closing ---- */

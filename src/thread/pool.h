@@ -50,6 +50,7 @@ typedef struct rni_pool {
     bool is_kit;            /* a virtual clock, or a seed */
     rni_a32 closing;
     rni_a32 posted;         /* runs in the mail of all workers */
+    rni_aptr starved_for;   /* with a virtual clock: the run that the last thread left waits for; see await.c */
     rni_a32 keeper;         /* 1: a worker is the timekeeper */
     rni_a32 keeper_word;    /* its futex: moves when it should look again */
     rni_mutex jump_lock;    /* held while the virtual clock moves; above every lock but the world's */
@@ -87,6 +88,7 @@ static inline bool rni_post_has_some(rni_worker *worker) {
 }
 
 /* await.c */
+bool rni_pool_waits_for_clock(rni_run *run); /* it is not due */
 int rni_pool_await(rni_run *run, int64_t deadline, rn_value *error);
 bool rni_pool_is_resuming(rni_pool *pool);           /* a blocked worker has what it waits for */
 int64_t rni_pool_first_deadline(rni_pool *pool);     /* of blocked workers */
