@@ -120,12 +120,13 @@ static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
                     refusal == RN_NO_MEMORY ? "the memory" : "threads");
 }
 
+/* All are joined before any is freed: a worker may look at the others until it ends. */
 static void join_threads(rni_pool *pool) {
     for (uint32_t i = 0; i < pool->threads; i++) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
         rni_os_thread_join(worker->os);
-        rni_free(worker);
     }
+    for (uint32_t i = 0; i < pool->threads; i++) rni_free(rni_load_relaxed(&pool->workers[i]));
 }
 
 /* What is still queued is over: claimed, or cancelled. */
