@@ -1,0 +1,124 @@
+"""What is measured: the cases with their settings, and the goal of each."""
+import dataclasses
+
+OURS = 'runium'
+YARDSTICK = 'bare'
+MILLION = 1_000_000
+IN_FLIGHT = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """The figure of ours is to be at most factor x (the reference's figure) + extra.
+
+    The reference is 'peer' (the best one that counts), 'bare' (the yardstick of this case), the name of another
+    case (our own figure there), the name of another figure of this case and ours, or '' for nothing.
+    """
+    text: str
+    reference: str
+    factor: float = 1.0
+    extra: float = 0.0
+    figure: str = ''  # other than the case's own
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    unit: str
+    program: str                # the case that the programs know it by
+    settings: dict
+    goals: tuple = ()
+    figure: str = 'ns'          # the one that is compared
+    others: tuple = ()          # shown beside it
+    hand_over: bool = False     # a submitter that ran most tasks itself does not count as a peer
+    no_burning: bool = False    # nor does one whose idle pool uses a core
+    most_rounds: int = 100
+
+
+def of_best(share):
+    return Goal(f'1/{share} of the best peer' if share != 1 else 'the best peer', 'peer', 1 / share)
+
+
+def fire(workers, *goals):
+    plural = 's' if workers > 1 else ''
+    return Case(f'fire-{workers}', f'fire and forget, one outside producer, {workers} worker{plural}', 'ns per task',
+                'fire', dict(workers=workers, tasks=MILLION), goals, others=('cpu_ns', 'inline'), hand_over=True)
+
+
+def producers(count, *goals):
+    return Case(f'producers-{count}', f'fire and forget, {count} producers, 2 workers', 'ns per task', 'producers',
+                dict(workers=2, producers=count, tasks=MILLION), goals, others=('cpu_ns', 'inline'), hand_over=True)
+
+
+def nested(workers, *goals):
+    plural = 's' if workers > 1 else ''
+    return Case(f'nested-{workers}', f'nested fork and join, a task per call of fib, {workers} worker{plural}',
+                'ns per call', 'nested', dict(workers=workers, fib=32), goals, others=('cpu_ns',), most_rounds=3)
+
+
+def round_trip(name, title, gap_ns, samples, *goals):
+    return Case(name, title, 'ns, p50', 'round-trip', dict(workers=2, gap_ns=gap_ns, samples=samples), goals,
+                figure='p50', others=('p99', 'inline'), hand_over=True, no_burning=True)
+
+
+def timers(name, title, **settings):
+    return Case(name, f'timers: {title}', 'ns per pair', 'timers', dict(workers=2, tasks=MILLION, **settings),
+                (of_best(4),), others=('insert_ns', 'cancel_ns', 'loop_turn_ns'), most_rounds=3)
+
+
+def yardstick(name, title, **settings):
+    figure = 'p50' if 'samples' in settings else 'ns'
+    return Case(name, title, 'ns', name, settings, figure=figure)
+
+
+CASES = [
+    fire(1, of_best(4)),
+    fire(2, of_best(5)),
+    fire(10, of_best(5), Goal('2x our own figure for 2 workers', 'fire-2', 2)),
+    Case('future', 'a future per task, waited for one by one, 2 workers', 'ns per task', 'future',
+         dict(workers=2, tasks=MILLION, batch=IN_FLIGHT), (of_best(5),), others=('cpu_ns', 'inline'), hand_over=True),
+    Case('callback', 'a future and a completion callback per task, 2 workers', 'ns per task', 'callback',
+         dict(workers=2, tasks=MILLION, batch=IN_FLIGHT), (of_best(5),), others=('cpu_ns', 'inline'), hand_over=True),
+    producers(2, of_best(3), Goal('1.1x our own figure for 1 producer', 'fire-2', 1.1)),
+    producers(4, of_best(3), Goal('1.1x our own figure for 2 producers', 'producers-2', 1.1)),
+    nested(1, of_best(2)),
+    nested(2, of_best(2), Goal('1/1.8 of our own figure for 1 worker', 'nested-1', 1 / 1.8)),
+    round_trip('asleep', 'round trip, the pool asleep (a gap of 1 ms)', MILLION, 500,
+               of_best(1), Goal('1.3x the futex pair', 'bare', 1.3)),
+    round_trip('awake', 'round trip, back to back', 0, 10_000, of_best(1)),
+    Case('idle', 'CPU time used by a pool with nothing to do', 'ms per s', 'idle', dict(workers=2),
+         (Goal('an empty process, and 0.1', 'bare', 1, 0.1),), figure='cpu_ms', others=('switches',), most_rounds=2),
+    Case('memory', 'memory per pending task, with future and hooks', 'bytes per task', 'memory',
+         dict(workers=1, tasks=MILLION),
+         (Goal('128', '', 0, 128), Goal('1 % of that after the burst', 'bytes', 0.01, figure='bytes_after')),
+         figure='bytes', others=('bytes_after',), most_rounds=3),
+    timers('timers', 'insert 1,000,000, cancel all, oldest first'),
+    timers('timers-random', 'insert and cancel random ones, with 1,000,000 pending', batch=IN_FLIGHT),
+    Case('lateness', 'timers: how late one fires', 'ns, p50', 'lateness', dict(workers=2, samples=300),
+         (Goal('1.2x clock_nanosleep', 'bare', 1.2),), figure='p50', others=('p99',)),
+    Case('features-off', 'a future per task, every feature off', 'ns per task', 'features-off',
+         dict(workers=2, tasks=MILLION, batch=IN_FLIGHT), others=('cpu_ns',)),
+    Case('features-on', 'the same with name, argument, 4 hooks, schedule and statistics', 'ns per task', 'features-on',
+         dict(workers=2, tasks=MILLION, batch=IN_FLIGHT), (Goal('1.5x all off', 'features-off', 1.5),),
+         others=('cpu_ns',)),
+    yardstick('atomic-add', 'atomic read-modify-write', tasks=10 * MILLION),
+    yardstick('mutex', 'mutex, uncontended: lock and unlock', tasks=10 * MILLION),
+    yardstick('allocation', 'malloc and free of 64 bytes', tasks=10 * MILLION),
+    yardstick('cache-line', 'a cache line to another core and back, both spinning', samples=10_000),
+    yardstick('futex-same-core', 'futex pair, there and back, one core', samples=10_000),
+    yardstick('futex-cross-core', 'futex pair, there and back, two cores', samples=3_000),
+]
+
+DIVIDED_IF_QUICK = dict(tasks=5, batch=5, samples=3)
+
+
+def settings_of(case, quick):
+    if not quick:
+        return case.settings
+    smaller = {key: value // DIVIDED_IF_QUICK.get(key, 1) for key, value in case.settings.items()}
+    if case.program in ('memory', 'timers'):
+        smaller['tasks'] = case.settings['tasks']  # what a page or a cache holds would show otherwise
+    if 'fib' in smaller:
+        smaller['fib'] -= 5
+    return smaller

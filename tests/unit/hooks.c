@@ -1,0 +1,64 @@
+/*
+ * A process in which the library cannot hear of forks or of the ends of threads: it must not begin at all. This
+ * program plays it by running itself again, with the refusal in its environment.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/run.h"
+#include "support.h"
+
+#define VARIABLE "UNIT_REFUSED"
+
+static bool is_refused(const char *what) {
+    const char *refused = getenv(VARIABLE);
+    return refused && strcmp(refused, what) == 0;
+}
+
+int __real_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int __real_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+
+int __wrap_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+    return is_refused("atfork") ? ENOMEM : __real_pthread_atfork(prepare, parent, child);
+}
+
+int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *)) {
+    return is_refused("key") ? EAGAIN : __real_pthread_key_create(key, destructor);
+}
+
+static rn_value nothing(rn_call *call) {
+    (void)call;
+    return rn_none();
+}
+
+/* The whole of the program where something is refused; before main(), which would run the tests. */
+__attribute__((constructor(65535))) static void play_refusal(void) {
+    if (!getenv(VARIABLE)) return;
+    rn_runtime *runtime = rn_open(.workers = 1);
+    rn_future *future = rn_run(runtime, nothing);
+    bool holds = rn_error_code(rn_open_error(runtime)) == RN_NO_MEMORY &&
+                 rn_error_code(rn_result(future)) == RN_NO_MEMORY && rn_close(runtime) == RN_OK;
+    rn_release(future);
+    exit(holds ? 0 : 1);
+}
+
+static void run_again(const char *refused) {
+    setenv(VARIABLE, refused, 1);
+    execl("/proc/self/exe", "hooks", (char *)NULL);
+    child_ends(2);
+}
+
+TEST(a_process_that_cannot_hear_of_forks_opens_no_runtime) {
+    char text[1000];
+    in_child(text, run_again("atfork"));
+}
+
+TEST(a_process_that_cannot_hear_of_threads_that_end_opens_no_runtime) {
+    char text[1000];
+    in_child(text, run_again("key"));
+}
