@@ -85,6 +85,7 @@ static void begin_closing(rn_runtime *runtime, enum rn_close_how how) {
 static void end(rn_runtime *runtime) {
     rni_timers *timers = runtime->timers;
     rn_value error = runtime->open_error;
+    rni_outside_close(runtime);
     if (runtime->executor) runtime->executor->close(runtime);
     rni_world_close(runtime);
     rni_free(timers);

@@ -14,7 +14,7 @@ struct rni_lane;
 typedef struct rni_executor {
     const char *name;
     size_t lane_bytes; /* of a lane with the executor's part behind it; starts with a struct rni_lane */
-    void (*lane_init)(struct rni_lane *lane, bool is_worker);
+    void (*lane_init)(struct rni_lane *lane);
 
     /* rn_open: starts workers. Returns none, or the error; then nothing is left of it. Blocks not. */
     rn_value (*open)(rn_runtime *runtime, const rn_options *options);

@@ -3,9 +3,9 @@
 #include "base/memory.h"
 #include "core/executor.h"
 
-static rni_lane *vacant_lane(rn_runtime *runtime) {
+static rni_lane *vacant_lane(rn_runtime *runtime, bool is_worker) {
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
-        if (rni_load_relaxed(&lane->vacant)) return lane;
+        if (rni_load_relaxed(&lane->vacant) && lane->is_worker == is_worker) return lane;
     return NULL;
 }
 
@@ -24,7 +24,8 @@ static rni_lane *new_lane(rn_runtime *runtime, bool is_worker) {
     if (!lane) return NULL;
     lane->runtime = runtime;
     lane->serial = rni_load_relaxed(&runtime->serial);
-    runtime->executor->lane_init(lane, is_worker);
+    lane->is_worker = is_worker;
+    runtime->executor->lane_init(lane);
     lane->next_of_runtime = rni_lanes(runtime);
     rni_store_release(&runtime->lanes, lane); /* pairs with rni_lanes */
     return lane;
@@ -49,7 +50,7 @@ rni_lane *rni_lane_make(rn_runtime *runtime, uint64_t serial, rni_thread *thread
     rni_world_lock();
     drop_dead(thread);
     bool is_open = rni_load_relaxed(&runtime->serial) == serial;
-    rni_lane *lane = is_open && !is_worker ? vacant_lane(runtime) : NULL;
+    rni_lane *lane = is_open ? vacant_lane(runtime, is_worker) : NULL;
     if (is_open && !lane) lane = new_lane(runtime, is_worker);
     if (lane) {
         rni_store_relaxed(&lane->vacant, 0);

@@ -18,6 +18,7 @@ typedef struct rni_lane {
     uint64_t serial;                  /* of the runtime; no two ever have the same */
     struct rni_lane *next_of_thread;  /* owner only */
     struct rni_lane *next_of_runtime; /* constant once listed */
+    bool is_worker;                   /* its thread takes from it too; constant */
     rni_a32 vacant, dead;             /* guarded by the world's lock; dead is also read by the owner */
     struct rni_lane *next_dead;       /* guarded by the world's lock */
     rni_a64 submitted, finished;      /* runs; see enter() in submit.c */
@@ -33,7 +34,7 @@ static inline rni_lane *rni_lane_of(uint64_t serial) {
     return rni_lane_find(serial);
 }
 
-/* A lane for `thread`, which has none there; a worker gets a new one. NULL: no memory, or the runtime with
+/* A lane for `thread`, which has none there: a vacant one of its kind, or a new one. NULL: no memory, or the runtime with
  * that serial is closed. */
 rni_lane *rni_lane_make(rn_runtime *runtime, uint64_t serial, rni_thread *thread, bool is_worker);
 

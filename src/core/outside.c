@@ -85,6 +85,21 @@ void rni_outside_wake_due(rn_runtime *runtime) {
     rni_mutex_unlock(&runtime->outside_lock);
 }
 
+static bool end_waits(rn_runtime *runtime) {
+    rni_mutex_lock(&runtime->outside_lock);
+    bool is_empty = !runtime->outside;
+    for (rni_outside *outside = runtime->outside; outside; outside = outside->next) {
+        rni_store_release(&outside->word, 1); /* as in rni_outside_wake_due */
+        rni_os_wake(&outside->word, INT32_MAX);
+    }
+    rni_mutex_unlock(&runtime->outside_lock);
+    return is_empty;
+}
+
+void rni_outside_close(rn_runtime *runtime) {
+    while (!end_waits(runtime)) rni_os_yield();
+}
+
 static int wait_by_kit(rn_runtime *runtime, rni_run *run, int64_t timeout_ns) {
     rni_outside outside = {.run = run, .deadline = rni_deadline(runtime, timeout_ns)};
     if (is_due(runtime, outside.deadline)) return RN_TIMED_OUT;
@@ -109,6 +124,6 @@ void rni_outside_wait_here(rn_runtime *runtime, rni_outside *outside) {
     rni_outside_enter(runtime, outside);
     rni_outside_wake_due(runtime);
     while (rni_load_acquire(&outside->word) == 0) rni_os_wait(&outside->word, 0, -1); /* pairs with wake_due */
-    rni_outside_leave(runtime, outside);
     rni_add_seq_cst(&runtime->settlers, UINT32_MAX); /* as above */
+    rni_outside_leave(runtime, outside);             /* last: a close may only wait for this */
 }

@@ -97,5 +97,6 @@ int rni_outside_wait(struct rni_run *run, int64_t timeout_ns);
 bool rni_outside_may_run(rn_runtime *runtime); /* some wait, and none of them has what it waits for */
 int64_t rni_outside_first_deadline(rn_runtime *runtime);
 void rni_outside_wake_due(rn_runtime *runtime);
+void rni_outside_close(rn_runtime *runtime); /* nothing is pending: ends the waits that are left, and waits for them */
 
 #endif

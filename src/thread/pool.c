@@ -5,11 +5,7 @@
 #include "base/memory.h"
 #include "value/value.h"
 
-static void lane_init(rni_lane *lane, bool is_worker) {
-    rni_thread_lane *mine = (rni_thread_lane *)lane;
-    mine->is_worker = is_worker;
-    rni_deque_init(&mine->deque, 0);
-}
+static void lane_init(rni_lane *lane) { rni_deque_init(&((rni_thread_lane *)lane)->deque, 0); }
 
 bool rni_pool_has_work(rni_pool *pool) {
     if (pool->runtime->seed)

@@ -23,8 +23,7 @@
 
 typedef struct rni_thread_lane {
     rni_lane base;
-    bool is_worker; /* the owner pops, so thieves take one at a time */
-    rni_deque deque;
+    rni_deque deque; /* a worker pops from its own, so thieves take one at a time; from others, many */
 } rni_thread_lane;
 
 typedef struct rni_worker {

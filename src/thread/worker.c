@@ -38,7 +38,7 @@ static bool has_room_for_batch(rni_worker *worker) {
 
 static rni_run *take_from_lane(rni_worker *worker, rni_thread_lane *lane, bool *contended) {
     void *runs[BATCH];
-    if (lane->is_worker) return rni_deque_steal(&lane->deque, contended);
+    if (lane->base.is_worker) return rni_deque_steal(&lane->deque, contended);
     size_t most = (rni_deque_count(&lane->deque) + 1) / 2;
     if (worker->pool->parking.seats == 1) most = BATCH;
     size_t count = most == 0 ? 0 : rni_deque_take(&lane->deque, runs, most < BATCH ? most : BATCH, contended);
@@ -53,7 +53,7 @@ static rni_run *take_from_lanes(rni_worker *worker, bool also_workers) {
     rni_lane *lane = start;
     do {
         rni_thread_lane *theirs = (rni_thread_lane *)lane;
-        if (lane != &worker->lane->base && (also_workers || !theirs->is_worker)) {
+        if (lane != &worker->lane->base && (also_workers || !lane->is_worker)) {
             rni_run *run = take_from_lane(worker, theirs, &contended);
             if (run) {
                 worker->victim = lane;
