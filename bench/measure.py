@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -97,6 +98,29 @@ def measure_once(path, contender, case, settings):
         return None, f'no figures in its output: {ended.stdout[:80]!r}'
 
 
+class Neighbours:
+    """How much CPU time others take meanwhile, by the kernel's counts, which go in steps of 10 ms."""
+
+    def __init__(self):
+        self.started, self.busy, self.own = time.monotonic(), machine_busy_seconds(), own_seconds()
+
+    def were_loud(self):
+        """More than a twentieth of one CPU, and more than the counts' steps."""
+        others = (machine_busy_seconds() - self.busy) - (own_seconds() - self.own)
+        return others > max(0.03, 0.05 * (time.monotonic() - self.started))
+
+
+def machine_busy_seconds():
+    with open('/proc/stat') as file:
+        user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf('SC_CLK_TCK')
+
+
+def own_seconds():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def entries(programs, case, wanted):
     return [(program, contender) for program in programs.values() for contender, name in program.cases
             if name == case.program and wanted(contender)]
@@ -107,23 +131,48 @@ def rotated(items, by):
     return items[by:] + items[:by]
 
 
-def measure(programs, cases, rounds, quick, wanted, progress):
-    """Round by round, case by case, the contenders in turn: none has the quiet minutes to itself."""
-    results = Results()
-    gave_up = set()
-    for number in range(rounds):
-        for case in cases:
-            if number >= case.most_rounds:
+@dataclasses.dataclass
+class Run:
+    """What to measure, and what came of it so far."""
+    programs: dict
+    quick: bool
+    wanted: object          # a function of a contender's name
+    patience_ends: float    # until then a disturbed measurement is done again
+    progress: object        # a function of a text
+    results: Results = dataclasses.field(default_factory=Results)
+    gave_up: set = dataclasses.field(default_factory=set)
+    disturbed: int = 0
+    repeated: int = 0
+
+    def measure_quietly(self, program, contender, case):
+        """Whether a measurement counts is decided by what others did meanwhile, never by its figure."""
+        while True:
+            neighbours = Neighbours()
+            sample, failure = measure_once(program.path, contender, case.program, settings_of(case, self.quick))
+            if failure or not neighbours.were_loud():
+                return sample, failure
+            if time.monotonic() > self.patience_ends:
+                self.disturbed += 1
+                return sample, failure
+            self.repeated += 1
+            time.sleep(1)
+
+    def measure_in_turn(self, case, number):
+        for program, contender in rotated(entries(self.programs, case, self.wanted), number):
+            if (case.name, contender) in self.gave_up:
                 continue
-            progress(f'round {number + 1} of {rounds}: {case.title}')
-            for program, contender in rotated(entries(programs, case, wanted), number):
-                if (case.name, contender) in gave_up:
-                    continue
-                sample, failure = measure_once(program.path, contender, case.program, settings_of(case, quick))
-                results.add(case.name, contender, sample, failure)
-                if failure and failure.startswith('not done'):
-                    gave_up.add((case.name, contender))
-    return results
+            sample, failure = self.measure_quietly(program, contender, case)
+            self.results.add(case.name, contender, sample, failure)
+            if failure and failure.startswith('not done'):
+                self.gave_up.add((case.name, contender))
+
+    def measure(self, cases, rounds):
+        """Round by round, case by case, the contenders in turn: none has the quiet minutes to itself."""
+        for number in range(rounds):
+            for case in cases:
+                if number < case.most_rounds:
+                    self.progress(f'round {number + 1} of {rounds}: {case.title}')
+                    self.measure_in_turn(case, number)
 
 
 def first_match(path, prefix, separator):

@@ -329,14 +329,16 @@ enum rn_state {
 /*
  * The result, once there is one; waits for it.
  * Returns   A value, or an error value: the task's own, or one of the errors.
- * Errors    RN_CANCELLED; RN_DEADLOCK when called from a task and this wait could never end; RN_FORKED.
+ * Errors    RN_CANCELLED; RN_FORKED; in a task RN_DEADLOCK, when this wait could never end, or would
+ *           leave no thread to run tasks (every one of .spare_workers waits already).
  * Ownership Borrowed from the future, until its release (an RN_DEADLOCK: until the calling task ends).
  * Blocks    Until the run is done. In a task: it runs the awaited run itself if nobody has begun it,
  *           else a spare worker takes its place.
  */
 RN_API rn_value rn_result(rn_future *future);
 
-/* As rn_result(), for at most timeout_ns (0: does not wait); then the error is RN_TIMED_OUT, and the run goes on. */
+/* As rn_result(), for at most timeout_ns (0: does not wait; negative: for ever); then the error is RN_TIMED_OUT, and
+ * the run goes on. With a time-out a task never runs the awaited run itself. */
 RN_API rn_value rn_result_within(rn_future *future, int64_t timeout_ns);
 
 /* Waits as rn_result_within(); negative: for ever. Returns RN_OK when done or cancelled, else RN_TIMED_OUT,
@@ -357,7 +359,8 @@ RN_API bool rn_cancel(rn_future *future);
 
 /*
  * Stops a run: one that has not begun is cancelled; in one that has, no further iteration starts,
- * rn_stopping() turns true in the current one, and the final hooks run with the last outcome.
+ * rn_stopping() turns true in the current one, and the final hooks run with the last outcome: in the
+ * worker of the last iteration, so they wait for the task that this worker may be running.
  * Returns   True if it was told, now or before; false if it was done already.
  */
 RN_API bool rn_stop(rn_future *future);
@@ -376,6 +379,8 @@ RN_API void rn_release(rn_future *future);
  * Runtimes
  */
 enum rn_executor { RN_THREADS = 0, RN_PROCESSES = 1, RN_CLUSTER = 2 };
+/* RN_BLOCK in a task of the same runtime acts as RN_CALLER_RUNS: that task might be what the queue waits for. A run
+ * with a delay cannot run in its caller: RN_QUEUE_FULL. */
 enum rn_when_full { RN_BLOCK = 0, RN_FAIL = 1, RN_CALLER_RUNS = 2 };
 enum rn_level { RN_LOG_ERROR = 0, RN_LOG_WARNING = 1, RN_LOG_INFO = 2 };
 
@@ -418,6 +423,7 @@ typedef struct rn_options {
  *           Threads that the system refuses make it smaller, and the log says so. If every one is
  *           refused it fails with RN_NO_THREADS; with .when_full = RN_CALLER_RUNS it opens, and
  *           runs tasks in the thread that starts them.
+ * Errors    As rn_open_error(). At most 4,096 runtimes are open at a time; one more is RN_NO_MEMORY.
  * Ownership Yours until rn_close().
  */
 #ifdef __cplusplus
@@ -452,8 +458,8 @@ typedef struct rn_close_options {
  * New runs fail with RN_CLOSED from now on. While it waits, the log says once a second for what.
  * Returns   RN_OK: nothing of it runs any more, and the handle is gone. Futures stay valid.
  * Errors    RN_TIMED_OUT: the time is over and runs go on; the log names them; the runtime is still
- *           yours: close it again. RN_DEADLOCK: called by a task or hook of this runtime; nothing
- *           happened. RN_CLOSED: closed before, or being closed by another thread. RN_FORKED.
+ *           yours: close it again. RN_DEADLOCK: called by a task, hook or done callback of this runtime;
+ *           nothing happened. RN_CLOSED: closed before, or being closed by another thread. RN_FORKED.
  * Blocks    Until the last run has ended, or for .within.
  */
 #ifdef __cplusplus

@@ -19,6 +19,8 @@
 static bool is_called_from_inside(rn_runtime *runtime) {
     for (const rn_call *call = rni_self ? rni_self->call : NULL; call; call = call->outer)
         if (call->runtime == runtime) return true;
+    for (const rni_settling *frame = rni_self ? rni_self->settling : NULL; frame; frame = frame->outer)
+        if (rni_run_runtime(frame->run) == runtime->index) return true; /* its run counts until the callback returns */
     return false;
 }
 

@@ -130,6 +130,12 @@ static bool has_further_iterations(const struct turn *turn) {
     return rni_phase(turn->call.runtime) == RNI_OPEN;
 }
 
+/* Says on whose stack the run is, for those who look for cycles of waits. */
+static void set_place(const rn_call *call, const rni_thread *self) {
+    uint32_t number = rni_worker_number(self, call->runtime);
+    rni_store_relaxed(&call->run->place, call->runtime->index | number << 16);
+}
+
 /* Puts the run to wait for its next tick. False: it was asked to stop meanwhile; it ends now. */
 static bool suspend(struct turn *turn) {
     rn_call *call = &turn->call;
@@ -140,10 +146,12 @@ static bool suspend(struct turn *turn) {
     plan->has_outcome = true;
     plan->updated = turn->updated;
     plan->has_updated = turn->has_updated;
-    plan->last_worker = rni_self ? (uint16_t)rni_self->worker_number : 0;
+    plan->last_worker = (uint16_t)rni_worker_number(rni_self, call->runtime);
     rni_schedule_next(plan, rni_now(call->runtime));
     rni_store_relaxed(&call->run->place, call->runtime->index); /* on nobody's stack */
-    return rni_schedule_suspend(call->runtime, call->run);
+    if (rni_schedule_suspend(call->runtime, call->run)) return true;
+    set_place(call, rni_self);
+    return false;
 }
 
 static void drop_outcome(struct turn *turn) { rni_drop(turn->outcome); }
@@ -196,7 +204,7 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     if (turn.plan) take_up(&turn, turn.plan);
     if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
     /* Relaxed: only await.c reads it, of runs that it has seen running; one it is too early for waits for nobody yet. */
-    rni_store_relaxed(&run->place, runtime->index | (self ? self->worker_number << 16 : 0));
+    set_place(call, self);
     if (self) self->call = call;
     run_turn(&turn);
     rni_drop(call->wait_error);

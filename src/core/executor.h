@@ -1,5 +1,5 @@
 /*
- * What an executor is to the core: a table. One file, core/executors.c, knows them all.
+ * What an executor is to the core: a table. One file, executors.c, knows them all.
  *
  * Each slot says: who calls it; may it block; which locks may be held.
  */
@@ -38,9 +38,9 @@ typedef struct rni_executor {
     /* Any thread, to run the clock on: a thread outside began or ended a wait. Only with a test kit. No locks. */
     void (*poke)(rn_runtime *runtime);
 
-    /* A worker, in a task: waits until the run is over or the deadline (negative: never). RN_OK,
+    /* A worker, in a task: waits until the run is over or the time is (negative: never). RN_OK,
      * RN_TIMED_OUT, or RN_DEADLOCK with the error in *error. Blocks; may run the awaited run. No locks. */
-    int (*await)(rni_run *run, int64_t deadline, rn_value *error);
+    int (*await)(rni_run *run, int64_t timeout_ns, rn_value *error);
 
     /* The completing worker of a run, before its sleepers wake. Only with a seed. */
     void (*completing)(rn_runtime *runtime, rni_run *run);

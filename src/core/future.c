@@ -18,8 +18,8 @@ static int await_run(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_thread *self = rni_self;
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
     if (self && self->worker && self->call) {
-        rn_runtime *mine = self->call->runtime; /* a worker's own runtime: it is open as long as this call */
-        return mine->executor->await(run, rni_deadline(mine, timeout_ns), error);
+        rn_runtime *mine = self->call->runtime; /* open as long as this call */
+        return mine->executor->await(run, timeout_ns, error);
     }
     if (self && rni_is_on_stack(self->call, run)) { /* a task that runs in its caller's thread waits for itself */
         *error = rn_error(RN_DEADLOCK, "deadlock: '%s' waits for itself", rn_name(self->call));

@@ -27,7 +27,7 @@ static rni_lane *new_lane(rn_runtime *runtime, bool is_worker) {
     lane->is_worker = is_worker;
     runtime->executor->lane_init(lane);
     lane->next_of_runtime = rni_lanes(runtime);
-    rni_store_release(&runtime->lanes, lane); /* pairs with rni_lanes */
+    rni_swap_seq_cst(&runtime->lanes, (void *)lane); /* pairs with rni_lanes */
     return lane;
 }
 

@@ -39,7 +39,7 @@ static inline rni_lane *rni_lane_of(uint64_t serial) {
 rni_lane *rni_lane_make(rn_runtime *runtime, uint64_t serial, rni_thread *thread, bool is_worker);
 
 static inline rni_lane *rni_lanes(rn_runtime *runtime) {
-    return rni_load_acquire(&runtime->lanes); /* pairs with the store in rni_lane_make */
+    return rni_load_seq_cst(&runtime->lanes); /* pairs with the swap in new_lane: for those about to park, as the deques */
 }
 
 /* Owner. Release: a sum that sees this count sees what was done before it. */

@@ -26,11 +26,15 @@ static int wait_by_machine(rni_run *run, int64_t timeout_ns) {
     return RN_OK;
 }
 
-void rni_outside_enter(rn_runtime *runtime, rni_outside *outside) {
+static void enlist(rn_runtime *runtime, rni_outside *outside) {
     rni_mutex_lock(&runtime->outside_lock);
     outside->next = runtime->outside;
     runtime->outside = outside;
     rni_mutex_unlock(&runtime->outside_lock);
+}
+
+void rni_outside_enter(rn_runtime *runtime, rni_outside *outside) {
+    enlist(runtime, outside);
     runtime->executor->poke(runtime);
 }
 
@@ -100,22 +104,29 @@ void rni_outside_close(rn_runtime *runtime) {
     while (!end_waits(runtime)) rni_os_yield();
 }
 
-static int wait_by_kit(rn_runtime *runtime, rni_run *run, int64_t timeout_ns) {
-    rni_outside outside = {.run = run, .deadline = rni_deadline(runtime, timeout_ns)};
-    if (is_due(runtime, outside.deadline)) return RN_TIMED_OUT;
-    rni_outside_enter(runtime, &outside);
-    while (!has_what_it_waits_for(runtime, &outside)) {
+/* On the list already. */
+static int wait_by_kit(rn_runtime *runtime, rni_run *run, rni_outside *outside) {
+    runtime->executor->poke(runtime);
+    while (!has_what_it_waits_for(runtime, outside)) {
         /* A time-out is no change of the word: look again now and then, in case its wake came before the sleep. */
-        rni_completion_sleep(&run->done, outside.deadline < 0 ? -1 : rni_os_now() + RN_MILLISECONDS(2));
+        rni_completion_sleep(&run->done, outside->deadline < 0 ? -1 : rni_os_now() + RN_MILLISECONDS(2));
     }
-    rni_outside_leave(runtime, &outside);
+    rni_outside_leave(runtime, outside);
     return is_over(run) ? RN_OK : RN_TIMED_OUT;
 }
 
 int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
+    rni_outside outside = {.run = run, .deadline = -1};
+    /* While the run is pending its runtime cannot close; once we are on its list, that waits for us. */
+    rni_world_lock();
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
-    if (runtime && is_kit(runtime) && !is_over(run)) return wait_by_kit(runtime, run, timeout_ns);
-    return wait_by_machine(run, timeout_ns);
+    bool by_kit = runtime && !is_over(run) && is_kit(runtime);
+    if (by_kit) {
+        outside.deadline = rni_deadline(runtime, timeout_ns);
+        enlist(runtime, &outside);
+    }
+    rni_world_unlock();
+    return by_kit ? wait_by_kit(runtime, run, &outside) : wait_by_machine(run, timeout_ns);
 }
 
 void rni_outside_wait_here(rn_runtime *runtime, rni_outside *outside) {

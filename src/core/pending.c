@@ -1,6 +1,8 @@
 /*
  * The list of pending runs is not kept: it is read off the slabs. Each run is read while it may
  * change or be reused, so what was read counts only if its generation and state still stand after.
+ * (On machines that reorder stores an entry may still mix a run with the next one in its place: that
+ * would cost every run a read-modify-write to rule out. It is a list for people to look at.)
  */
 #include <string.h>
 
@@ -48,7 +50,8 @@ static bool read_run(rn_runtime *runtime, rni_run *run, rn_run_info *info) {
         info->iteration = info->state == RN_RUNNING ? 1 : 0;
     }
     uint64_t again;
-    return rni_load_acquire(&run->generation) == generation && is_pending_in(run, runtime->index, &again);
+    /* A read-modify-write that changes nothing: the reads above stay before it. */
+    return rni_add_acq_rel(&run->generation, 0) == generation && is_pending_in(run, runtime->index, &again);
 }
 
 static void visit_group(rn_runtime *runtime, rni_run *first, rni_visitor *visit, void *context) {

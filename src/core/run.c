@@ -12,12 +12,9 @@
 /* The future of a run that not even an error could be kept for. */
 static _Alignas(64) rni_run no_memory_run; /* as those in slabs: its address is a handle */
 
-static rni_run *static_run(void) {
-    if (rni_load_relaxed(&no_memory_run.done.word) == 0) {
-        no_memory_run.done.value = rni_error_no_memory();
-        rni_completion_init(&no_memory_run.done, RN_DONE | RNI_SETTLED);
-    }
-    return &no_memory_run;
+__attribute__((constructor)) static void init_static_run(void) {
+    no_memory_run.done.value = rni_error_no_memory();
+    rni_completion_init(&no_memory_run.done, RN_DONE | RNI_SETTLED);
 }
 
 static rni_slab *slab_of(enum rni_class class_of) { return rni_self ? &rni_self->slabs[class_of] : NULL; }
@@ -84,11 +81,6 @@ rn_future *rni_run_future(rni_run *run) {
     return run == &no_memory_run ? (rn_future *)run : rni_handle_make(run, generation_of(run));
 }
 
-bool rni_future_is_forked(rn_future *future) {
-    const rni_run *run = rni_handle_object(future);
-    return run != &no_memory_run && rni_chunk_of(run)->era != rni_world_era();
-}
-
 static bool is_settling(const rni_run *run) {
     const rni_settling *frame = rni_self ? rni_self->settling : NULL;
     while (frame && frame->run != run) frame = frame->outer;
@@ -111,7 +103,7 @@ rn_future *rni_future_failed(rn_value error) {
     rni_run *run = rni_run_make(NULL);
     if (!run) {
         rni_drop(error);
-        return (rn_future *)static_run();
+        return (rn_future *)&no_memory_run;
     }
     run->done.value = error;
     run->flags = 0;

@@ -89,11 +89,10 @@ static inline bool rni_is_on_stack(const rn_call *call, const rni_run *run) {
 void rni_run_name(rni_run *run, char text[RN_NAME_MAX + 1]);
 uint64_t rni_run_id(rni_run *run);
 
-/* The future of a run, as a handle; and back. NULL with *forked for one of the parent's. Stops the
- * program on a handle that is not a live future, naming `function`. */
+/* The future of a run, as a handle; and back: NULL for one of the parent's. Stops the program on a handle that is
+ * not a live future, naming `function`. */
 rn_future *rni_run_future(rni_run *run);
 rni_run *rni_future_run(rn_future *future, const char *function);
-bool rni_future_is_forked(rn_future *future);
 
 rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */

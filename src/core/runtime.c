@@ -76,8 +76,9 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
 
 void rni_count_finished(rn_runtime *runtime) {
     rni_lane *lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
-    if (lane) rni_count(&lane->finished);
-    else rni_add_acq_rel(&runtime->finished_elsewhere, 1); /* pairs with rni_pending_count */
+    if (lane && rni_self->worker) rni_count(&lane->finished); /* a worker looks at the phase again when it parks */
+    else if (lane) rni_add_seq_cst(&lane->finished, 1); /* Dekker with rn_close: it sees this, or we its phase */
+    else rni_add_seq_cst(&runtime->finished_elsewhere, 1); /* as above */
     if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime);
 }
 
@@ -88,9 +89,9 @@ void rni_runtime_changed(rn_runtime *runtime) {
 
 /* The finished first, then the submitted: if they are equal, nothing was pending at a moment in between. */
 uint64_t rni_pending_count(rn_runtime *runtime) {
-    uint64_t finished = rni_load_acquire(&runtime->finished_elsewhere); /* pairs with rni_count_finished */
+    uint64_t finished = rni_load_seq_cst(&runtime->finished_elsewhere); /* pairs with rni_count_finished */
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
-        finished += rni_load_acquire(&lane->finished); /* pairs with rni_count */
+        finished += rni_load_seq_cst(&lane->finished); /* pairs with rni_count, and as above */
     uint64_t submitted = 0;
     for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
         submitted += rni_load_seq_cst(&lane->submitted); /* Dekker with enter() in submit.c */

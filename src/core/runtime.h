@@ -56,7 +56,7 @@ struct rn_runtime {
 
     bool is_virtual;
     uint64_t seed; /* 0: none */
-    rni_mutex outside_lock; /* guards outside; a leaf */
+    rni_mutex outside_lock; /* guards outside; above rni_waits_lock and the pool's */
     rni_outside *outside;
 };
 

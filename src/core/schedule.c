@@ -37,11 +37,11 @@ bool rni_schedule_suspend(rn_runtime *runtime, rni_run *run) {
 void rni_schedule_start(rn_runtime *runtime, rni_run *run) {
     rni_plan *plan = rni_run_plan(run);
     rni_mutex_lock(&runtime->timers->lock);
-    bool waits = rni_phase(runtime) != RNI_STOPPING;
+    bool waits = may_wait(runtime, plan);
     bool is_first = waits && rni_timers_add(runtime->timers, plan);
     rni_mutex_unlock(&runtime->timers->lock);
     if (is_first) runtime->executor->timers_changed(runtime);
-    if (!waits) rni_resubmit(runtime, run);
+    if (!waits && rni_run_cancel(run, rni_error_cancelled())) rni_run_unqueue(run);
 }
 
 bool rni_schedule_remove(rn_runtime *runtime, rni_run *run) {

@@ -136,11 +136,10 @@ enum admission { ADMITTED, IN_CALLER, REFUSED };
  */
 static bool enter(rn_runtime *runtime, uint64_t serial, rni_lane *lane) {
     rni_add_seq_cst(&lane->submitted, 1); /* pairs with rni_pending_count */
-    if (rni_load_seq_cst(&runtime->serial) == serial) { /* pairs with the store in rni_world_close */
-        enum rni_phase phase = rni_phase(runtime);
-        if (phase == RNI_OPEN || (phase == RNI_DRAINING && is_in_task_of(runtime))) return true;
-    }
-    return false;
+    /* The phase first: if it is that of another runtime in the same place, the serial is too. */
+    enum rni_phase phase = rni_phase(runtime);
+    if (rni_load_seq_cst(&runtime->serial) != serial) return false; /* pairs with the store in rni_world_close */
+    return phase == RNI_OPEN || (phase == RNI_DRAINING && is_in_task_of(runtime));
 }
 
 /* Counts a run out that did not start. */
@@ -192,6 +191,11 @@ static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_ta
     }
     enum admission admission = admit(runtime, error);
     if (admission == REFUSED) return NULL;
+    if (admission == IN_CALLER && delay_of(runtime, task) > 0) {
+        *error = rn_error(RN_QUEUE_FULL, "%zu runs are waiting, as many as .queue_limit accepts, and this one cannot run "
+                                         "in its caller yet", runtime->queue_limit);
+        return NULL;
+    }
     if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
     rni_run *run = make_run(runtime, task, flags);
     rn_future *future = run ? rni_run_future(run) : NULL;

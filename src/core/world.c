@@ -149,6 +149,7 @@ void rni_thread_give_back(rni_thread *thread) {
     thread->call = NULL;
     thread->worker = NULL;
     thread->worker_number = 0;
+    thread->worker_of = NULL;
     thread->next_vacant = world.vacant;
     world.vacant = thread;
     rni_world_unlock();

@@ -33,6 +33,7 @@ typedef struct rni_thread {
     rn_call *call;          /* the innermost call that runs on this thread, or NULL */
     void *worker;           /* the executor's, if this is a worker */
     uint32_t worker_number; /* its index there, plus 1; else 0 */
+    rn_runtime *worker_of;  /* the runtime that it is a worker of, or NULL */
     rni_settling *settling;
     struct rni_thread *next_all;    /* constant once published */
     struct rni_thread *next_vacant; /* guarded by the world's lock */
@@ -43,6 +44,11 @@ extern __thread rni_thread *rni_self;
 /* Guards the graph of waits inside tasks, of all runtimes: see thread/await.c. Here, because a forked child must
  * forget who held it. */
 extern rni_mutex rni_waits_lock;
+
+/* The number by which a run of the runtime says that this thread runs it: 0 if it is not a worker of that runtime. */
+static inline uint32_t rni_worker_number(const rni_thread *self, const rn_runtime *runtime) {
+    return self && self->worker_of == runtime ? self->worker_number : 0;
+}
 
 /* This thread's entry; made at first use. NULL if memory is refused. */
 rni_thread *rni_thread_make(void);

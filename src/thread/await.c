@@ -18,6 +18,7 @@
 #include "core/schedule.h"
 #include "core/world.h"
 #include "thread/pool.h"
+#include "value/value.h"
 
 #define INLINE_STACK ((uintptr_t)64 * 1024)   /* stack that runs inlined in a wait may add to a worker's own */
 #define STACK_RESERVE ((size_t)128 * 1024)    /* left for one more, where there is no other way */
@@ -93,20 +94,30 @@ static void name_caller(struct chain *chain, rn_call *call) {
 
 /* ---- giving the seat away ---- */
 
-/* Threads that could run tasks if this one blocks. */
-static uint32_t left_to_run(const rni_pool *pool) {
+/* Threads that run tasks, or could. */
+static uint32_t able_to_run(const rni_pool *pool) {
     uint32_t keeper = rni_load_relaxed(&pool->has_extra) ? 1 : 0;
-    return pool->threads - pool->blocked - keeper - 1;
+    return pool->threads - pool->blocked - keeper;
 }
 
-/* Blocks this worker in the count, if somebody is left to run tasks; under the pool's lock. */
-static bool may_block(rni_pool *pool) {
+/* The same without this one. */
+static uint32_t left_to_run(const rni_pool *pool) { return able_to_run(pool) - 1; }
+
+/* Blocks this worker in the count, if somebody is left to run tasks, or the wait ends by itself. */
+static bool may_block(rni_pool *pool, int64_t deadline) {
     rni_mutex_lock(&pool->lock);
     bool is_enough = left_to_run(pool) >= pool->parking.seats || rni_pool_start_thread(pool) == RN_OK ||
-                     left_to_run(pool) > 0;
+                     left_to_run(pool) > 0 || deadline >= 0;
     if (is_enough) pool->blocked++;
     rni_mutex_unlock(&pool->lock);
     return is_enough;
+}
+
+bool rni_pool_is_starved(rni_pool *pool) {
+    rni_mutex_lock(&pool->lock);
+    bool is_starved = able_to_run(pool) == 0;
+    rni_mutex_unlock(&pool->lock);
+    return is_starved;
 }
 
 static void unblock(rni_pool *pool) {
@@ -207,6 +218,7 @@ static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
         rni_run_execute(runtime, run);
         return true;
     }
+    if (rni_phase(runtime) == RNI_STOPPING) return rni_run_cancel(run, rni_error_cancelled());
     if (rni_completion_claim(&run->done) != RNI_YES) return false;
     rni_run_execute_begun(runtime, run);
     return true;
@@ -226,9 +238,9 @@ bool rni_pool_waits_for_clock(rni_run *run) {
 static void sleep_by_kit(rni_pool *pool, rni_run *run, int64_t deadline) {
     rni_swap_seq_cst(&pool->starved_for, (void *)run); /* pairs with rni_pool_is_idle */
     rni_parking_leave(&pool->parking);
-    rni_pool_poke(pool);
+    /* There may be no timekeeper: every thread waits, the one meant for it too. */
     while (rni_pool_waits_for_clock(run) && !is_due(pool, deadline))
-        rni_completion_sleep(&run->done, machine_deadline(pool, 0));
+        if (!rni_keeper_jump(pool)) rni_completion_sleep(&run->done, machine_deadline(pool, 0));
     rni_parking_come_back(&pool->parking);
     rni_swap_seq_cst(&pool->starved_for, NULL); /* as above */
 }
@@ -251,6 +263,14 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
                     chain->text);
 }
 
+/* A run of this runtime that runs, and waits for nothing: its worker has just got what it waited for. */
+static bool goes_on(rni_pool *pool, rni_run *run) {
+    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin */
+    if (rni_run_runtime(run) != pool->runtime->index || rni_state_of(word) == RN_WAITING) return false;
+    rni_os_yield();
+    return true;
+}
+
 /* The mail of a worker that begins to wait: for any worker now. */
 static void hand_on(rni_pool *pool, rni_plan *mail) {
     for (rni_plan *next; mail; mail = next) {
@@ -266,7 +286,7 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     rn_call *call = self->thread->call;
     struct chain chain = {.text = ""};
     name_caller(&chain, call);
-    bool may = may_block(pool);
+    bool may = may_block(pool, deadline);
     rni_mutex_lock(&rni_waits_lock);
     bool cycle = is_cycle(self, call, run, &chain);
     bool sleeps = may && !cycle;
@@ -281,6 +301,7 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     if (may) unblock(pool);
     if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;
     if (!cycle && keeps_time(pool, chain.end, deadline)) return AGAIN;
+    if (!cycle && goes_on(pool, chain.end)) return AGAIN;
     *error = deadlock_error(&chain, cycle);
     return DEADLOCK;
 }
@@ -293,11 +314,13 @@ static bool is_over_soon(rni_run *run) {
     return false;
 }
 
-int rni_pool_await(rni_run *run, int64_t deadline, rn_value *error) {
+int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_worker *self = rni_self->worker;
+    int64_t deadline = rni_deadline(self->pool->runtime, timeout_ns);
     while (!is_over(run)) {
         if (is_due(self->pool, deadline)) return RN_TIMED_OUT;
-        if (runs_here(self, run, false) || is_over_soon(run)) continue;
+        /* With a time-out it is not run here: nobody knows how long it takes. */
+        if ((deadline < 0 && runs_here(self, run, false)) || is_over_soon(run)) continue;
         switch (take_step(self, run, deadline, error)) {
         case AGAIN: break;
         case DEADLOCK: return RN_DEADLOCK;

@@ -8,7 +8,7 @@
  * pops, thieves may take many at a time.
  *
  * Invariant: top <= bottom <= top + RNI_DEQUE_SIZE; items[i mod size] for top <= i < bottom are in
- * it. Both counters only grow (but for the owner's pop, which gives its claim back) and are 64 bits
+ * it. Both counters only grow (but for the owner's pop, which gives its place back) and are 64 bits
  * wide: they never come round.
  */
 #ifndef RNI_THREAD_DEQUE_H
@@ -45,7 +45,8 @@ void *rni_deque_steal(rni_deque *deque, bool *contended);
  * 0 as NULL from rni_deque_steal(). */
 size_t rni_deque_take(rni_deque *deque, void **items, size_t most, bool *contended);
 
-/* Any thread. How many there are, at some moment during the call; seq_cst, for those about to park. */
+/* Any thread. At most too many; 0 only if it was empty at some moment during the call. Seq_cst, for those about
+ * to park. */
 size_t rni_deque_count(rni_deque *deque);
 
 #endif

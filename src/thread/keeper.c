@@ -14,6 +14,7 @@ bool rni_pool_is_idle(rni_pool *pool) {
     bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
     rni_run *starved_for = rni_load_seq_cst(&pool->starved_for); /* pairs with the swaps in await.c */
     if (starved_for) has_ready = !rni_pool_waits_for_clock(starved_for);
+    else if (has_ready && rni_pool_is_starved(pool)) has_ready = false; /* nobody is left to take it */
     /* posted: pairs with rni_post */
     return is_quiet(pool) && !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);
 }
@@ -81,8 +82,10 @@ static bool takes_a_seat(rni_pool *pool) {
 
 bool rni_keeper_keep(rni_worker *worker) {
     rni_pool *pool = worker->pool;
-    while (!rni_load_acquire(&pool->closing)) { /* pairs with close_pool */
+    for (;;) {
+        /* First the word, then all that a poke may be about: what changes after is not slept through. */
         uint32_t word = rni_load_acquire(&pool->keeper_word); /* pairs with rni_pool_poke */
+        if (rni_load_acquire(&pool->closing)) return false;   /* pairs with close_pool */
         if (fire(pool) > 0 && takes_a_seat(pool)) return true;
         if (rni_post_has_some(worker)) {
             rni_parking_rise_anyway(&pool->parking, false);
@@ -98,5 +101,4 @@ bool rni_keeper_keep(rni_worker *worker) {
         }
         sleep_until_due(pool, word);
     }
-    return false;
 }

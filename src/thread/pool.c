@@ -38,6 +38,7 @@ static rni_worker *new_worker(rni_pool *pool) {
     worker->lane = (rni_thread_lane *)lane;
     worker->thread->worker = worker;
     worker->thread->worker_number = worker->index + 1;
+    worker->thread->worker_of = pool->runtime;
     return worker;
 }
 
@@ -50,7 +51,9 @@ int rni_pool_start_thread(rni_pool *pool) {
     if (code == RN_OK) {
         pool->threads++;
     } else {
+        rni_mutex_lock(&rni_waits_lock); /* nobody looks at it any more, see await.c */
         rni_store_relaxed(&pool->workers[worker->index], NULL);
+        rni_mutex_unlock(&rni_waits_lock);
         free_worker(worker);
     }
     return code;
@@ -122,6 +125,9 @@ static void join_threads(rni_pool *pool) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
         rni_os_thread_join(worker->os);
     }
+}
+
+static void free_workers(rni_pool *pool) {
     for (uint32_t i = 0; i < pool->threads; i++) rni_free(rni_load_relaxed(&pool->workers[i]));
 }
 
@@ -146,12 +152,15 @@ static void close_pool(rn_runtime *runtime) {
     rni_pool_poke(pool);
     rni_parking_wake_all(&pool->parking);
     join_threads(pool);
+    rni_mutex_lock(&rni_waits_lock); /* a wait of another runtime may be looking at our workers */
+    runtime->pool = NULL;
+    rni_mutex_unlock(&rni_waits_lock);
+    free_workers(pool);
     drop_queued(pool);
     rni_overflow_destroy(&pool->overflow);
     rni_ready_destroy(&pool->ready);
     rni_free(pool->workers);
     rni_free(pool);
-    runtime->pool = NULL;
 }
 
 /* ---- submitting ---- */

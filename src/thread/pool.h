@@ -52,7 +52,7 @@ typedef struct rni_pool {
     rni_aptr starved_for;   /* with a virtual clock: the run that the last thread left waits for; see await.c */
     rni_a32 keeper;         /* 1: a worker is the timekeeper */
     rni_a32 keeper_word;    /* its futex: moves when it should look again */
-    rni_mutex jump_lock;    /* held while the virtual clock moves; above every lock but the world's */
+    rni_mutex jump_lock;    /* held while the virtual clock moves; above outside, waits, timers, overflow and ready */
     rni_a32 has_extra;      /* a thread more than seats was started: there may be a timekeeper */
     rni_mutex lock;         /* guards what follows; above the world's lock */
     uint32_t threads, blocked;
@@ -88,7 +88,8 @@ static inline bool rni_post_has_some(rni_worker *worker) {
 
 /* await.c */
 bool rni_pool_waits_for_clock(rni_run *run); /* it is not due */
-int rni_pool_await(rni_run *run, int64_t deadline, rn_value *error);
+int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error);
+bool rni_pool_is_starved(rni_pool *pool);            /* every thread that could run tasks waits in one */
 bool rni_pool_is_resuming(rni_pool *pool);           /* a blocked worker has what it waits for */
 int64_t rni_pool_first_deadline(rni_pool *pool);     /* of blocked workers */
 void rni_pool_completing(rn_runtime *runtime, rni_run *run);

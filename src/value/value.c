@@ -72,10 +72,14 @@ rn_value rn_textf(const char *format, ...) {
     if (blob) (void)vsnprintf(blob->data, (size_t)length + 1, format, again);
     va_end(again);
     if (length < 0) return rn_error(RN_INVALID, "rn_textf: \"%s\" cannot be formatted", format);
-    return blob ? counted(RN_TEXT, (uint32_t)length, &blob->blob) : rni_error_no_memory();
+    if (!blob) return rni_error_no_memory();
+    if (strlen(blob->data) == (size_t)length) return counted(RN_TEXT, (uint32_t)length, &blob->blob);
+    rni_free(blob);
+    return rn_error(RN_INVALID, "rn_textf: \"%s\" gives a NUL inside the text; rn_bytes() takes any bytes", format);
 }
 
 rn_value rni_literal(const char *text, size_t length) {
+    if (strlen(text) != length) return rn_text_n(text, length); /* which says where the NUL is */
     return (rn_value){.kind = RN_TEXT | RNI_STATIC, .aux = (uint32_t)length, .bits = (uintptr_t)text};
 }
 

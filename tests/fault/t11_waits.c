@@ -1,7 +1,8 @@
 /*
  * T11: random graphs of tasks that wait for each other, with cycles and without, on one to four workers.
  *
- * Task i waits for each task that it has an edge to, some of it in a hook. What must hold:
+ * Task i waits for each task that it has an edge to, some of it in a hook. Some tasks start a little
+ * later, and some graphs span two runtimes. What must hold:
  *   - every graph ends;
  *   - a wait is answered with RN_DEADLOCK only if it lies on a cycle;
  *   - every cycle has a wait that was answered so: without those waits no cycle is left.
@@ -137,7 +138,7 @@ static void draw(struct graph *graph, struct dice *dice) {
     }
 }
 
-static void play(struct graph *graph, rn_runtime *runtime, struct dice *dice) {
+static void play(struct graph *graph, rn_runtime *const runtimes[2], struct dice *dice) {
     struct node nodes[NODES_MAX];
     unsigned first = (unsigned)roll_below(dice, graph->nodes);
     for (unsigned i = 0; i < graph->nodes; i++) {
@@ -145,8 +146,9 @@ static void play(struct graph *graph, rn_runtime *runtime, struct dice *dice) {
         char name[20];
         nodes[number] = (struct node){graph, number};
         snprintf(name, sizeof name, "node %u", number);
-        graph->futures[number] = rn_run(runtime, node_function, .arg = rn_pointer(&nodes[number]),
-                                        .on_iter = node_hook, .name = name);
+        int64_t delay = roll_below(dice, 4) == 0 ? (int64_t)roll_below(dice, 100000) : 0;
+        graph->futures[number] = rn_run(runtimes[roll_below(dice, 2)], node_function, .arg = rn_pointer(&nodes[number]),
+                                        .on_iter = node_hook, .name = name, .start_in = delay);
     }
     gate_open(&graph->all_started);
     for (unsigned i = 0; i < graph->nodes; i++)
@@ -164,8 +166,9 @@ static void prove_graphs(void) {
     uint64_t graphs = proof_amount(10000, 100000);
     for (uint64_t i = 0; i < graphs && proof_broken() < 20; i++) {
         unsigned workers = (unsigned)roll_below(&dice, RUNTIMES);
+        unsigned others = roll_below(&dice, 3) == 0 ? (unsigned)roll_below(&dice, RUNTIMES) : workers;
         draw(&graph, &dice);
-        play(&graph, runtimes[workers], &dice);
+        play(&graph, (rn_runtime *const[2]){runtimes[workers], runtimes[others]}, &dice);
         judge(&graph, workers + 1, proof_canary && i % 8 == 0);
         proof_case();
     }

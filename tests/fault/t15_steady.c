@@ -212,7 +212,7 @@ static void prove_kind(const struct kind *kind, rn_runtime *runtime, uint64_t ro
 int main(int argc, char **argv) {
     proof_begin(argc, argv, "T15");
     guard_against_hang(proof_torture ? 1800 : 240);
-    uint64_t rounds = proof_amount(100000, 10000000) / WINDOW + 1;
+    uint64_t rounds = proof_amount(100000, 1000000) / WINDOW + 1;
     rn_testing_fail(RN_FAULT_ALLOCATION, 1, 0);
     rn_runtime *runtime = rn_open(.workers = 2, .log = rn_log_nothing);
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)

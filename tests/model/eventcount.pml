@@ -5,7 +5,7 @@
  * Safety:   no reachable state in which nobody can go on and a task is not taken; no count below zero; the counts
  *           add up at the end.
  * Liveness: under weak fairness every task is taken (with -DLIVENESS).
- * Canaries: -DM_... breaks one thing each; run_spin.py runs them all.
+ * Canaries: -DM_X breaks the one thing X each; run_spin.py runs them all.
  */
 #ifndef PRODUCERS
 #define PRODUCERS 3
@@ -63,7 +63,15 @@ inline wake_one() {
     }
 }
 
-/* `told` is a variable of the caller's. */
+/* One that is done pushes again, while there is something left to push: some may push more often than others. */
+inline again() {
+    if
+    :: rounds > 0 -> rounds--; to_push++
+    :: else
+    fi
+}
+
+/* By a worker; `told` is a variable of its own. */
 inline notify() {
     if
     :: wants_wake ->
@@ -81,12 +89,31 @@ inline notify() {
     fi
 }
 
-proctype producer() {
-    byte left = TASKS;
-    bool told = false;
+/*
+ * The producers. They are all alike, so it is enough to count how many stand before each of their steps: one
+ * process makes them all, and states that differ only in which producer is where are one.
+ */
+proctype producers() {
+    byte to_push = PRODUCERS, to_look = 0, to_claim = 0, to_move = 0, to_wake = 0, rounds = PRODUCERS * (TASKS - 1);
     do
-    :: left > 0 -> queued++; notify(); left--
-    :: else -> break
+    :: atomic { to_push > 0 -> to_push--; queued++; to_look++ }
+    :: atomic {
+        to_look > 0 -> to_look--;
+        if
+        :: wants_wake -> to_claim++
+        :: else -> again()
+        fi
+       }
+    :: atomic {
+        to_claim > 0 -> to_claim--;
+        if
+        :: wants_wake -> waking = true; to_move++
+        :: else -> again()
+        fi
+       }
+    :: atomic { to_move > 0 -> to_move--; move_epoch(); to_wake++ }
+    :: atomic { to_wake > 0 -> to_wake--; wake_one(); again() }
+    :: to_push + to_look + to_claim + to_move + to_wake == 0 -> break
     od
 }
 
@@ -120,7 +147,11 @@ proctype worker(byte self; bool starts_parked) {
 search:
     atomic {
         if
-        :: queued > 0 -> queued--
+        :: queued > 0 ->
+            queued--;
+#ifndef TASK_WAITS
+            taken++
+#endif
         :: else -> goto nothing
         fi
     }
@@ -163,11 +194,10 @@ search:
     second;
 #endif
 done:
-#else
-    taken++;
 #endif
 
-    /* rni_parking_give_up_surplus() */
+#ifdef TASK_BLOCKS
+    /* rni_parking_give_up_surplus(): only where threads come back are there ever too many. */
     if
     :: sitting > SEATS ->
         moved[self] = false;
@@ -183,6 +213,7 @@ done:
         }
     :: else
     fi;
+#endif
     searching++;
     goto search;
 
@@ -250,11 +281,7 @@ proctype end_of_all() {
 init {
     byte i = 0;
     atomic {
-        do
-        :: i < PRODUCERS -> run producer(); i++
-        :: else -> break
-        od;
-        i = 0;
+        run producers();
         do
         :: i < WORKERS -> run worker(i, i >= SEATS); i++
         :: else -> break

@@ -19,7 +19,7 @@ static struct {
     rni_node nodes[2];
     uint64_t start, last_word;
     rn_value last_value;
-    int begun, cancelled, suspended, added, refused, told, freed, given_back;
+    rni_a32 begun, cancelled, suspended, added, refused, told, freed, given_back; /* one may interrupt the other's count */
 } pair;
 
 static void prepare(void) {
@@ -30,9 +30,13 @@ static void prepare(void) {
     rni_completion_init(&pair.completion, start);
 }
 
+static unsigned number(rni_a32 *count) { return rni_load_relaxed(count); }
+
+static void count_if(rni_a32 *count, bool condition) { (void)rni_add_relaxed(count, condition); }
+
 static uint64_t word(void) {
     uint64_t now = rni_load_relaxed(&pair.completion.word);
-    if (!pair.given_back) return now;
+    if (!number(&pair.given_back)) return now;
     assert_int_equal(now, POISON);
     assert_int_equal(pair.completion.value.bits, POISON);
     return pair.last_word;
@@ -44,18 +48,18 @@ static void note_verdict(enum rni_verdict verdict) {
     pair.last_value = pair.completion.value;
     pair.completion.value.bits = POISON;
     rni_store_relaxed(&pair.completion.word, POISON);
-    pair.given_back++;
+    count_if(&pair.given_back, true);
 }
 
 static void note_told(rn_future *future, void *context) {
     (void)future;
     (void)context;
-    pair.told++;
+    count_if(&pair.told, true);
 }
 
 static void note_freed(rni_node *node) {
     (void)node;
-    pair.freed++;
+    count_if(&pair.freed, true);
 }
 
 static void settle(enum rni_verdict verdict) {
@@ -65,21 +69,21 @@ static void settle(enum rni_verdict verdict) {
 
 static void begin(void) {
     enum rni_verdict verdict = rni_completion_begin(&pair.completion);
-    pair.begun += verdict == RNI_YES;
+    count_if(&pair.begun, verdict == RNI_YES);
     note_verdict(verdict);
 }
 
-static void claim(void) { pair.begun += rni_completion_claim(&pair.completion) == RNI_YES; }
+static void claim(void) { count_if(&pair.begun, rni_completion_claim(&pair.completion) == RNI_YES); }
 
 static void cancel(void) {
     rn_value former;
     enum rni_verdict verdict = rni_completion_cancel(&pair.completion, rn_int(RESULT), &former);
     if (verdict == RNI_NO) return;
-    pair.cancelled++;
+    count_if(&pair.cancelled, true);
     settle(verdict);
 }
 
-static void suspend(void) { pair.suspended += rni_completion_suspend(&pair.completion) == RNI_YES; }
+static void suspend(void) { count_if(&pair.suspended, rni_completion_suspend(&pair.completion) == RNI_YES); }
 
 static void stop(void) { (void)rni_completion_stop(&pair.completion); }
 
@@ -93,8 +97,7 @@ static void unqueue(void) { note_verdict(rni_completion_unqueue(&pair.completion
 
 static void add_node(rni_node *node) {
     *node = (rni_node){NULL, note_told, NULL};
-    if (rni_completion_add(&pair.completion, node)) pair.added++;
-    else pair.refused++;
+    count_if(rni_completion_add(&pair.completion, node) ? &pair.added : &pair.refused, true);
 }
 
 static void add_first(void) { add_node(&pair.nodes[0]); }
@@ -117,7 +120,7 @@ static void play_both(uint64_t start, void (*first)(void), void (*second)(void),
 #define QUEUED (RN_WAITING | RNI_QUEUED | RNI_CLAIMABLE)
 #define RUNNING (RN_RUNNING | RNI_BEGUN)
 
-static void judge_one_winner(void) { assert_int_equal(pair.begun + pair.cancelled, 1); }
+static void judge_one_winner(void) { assert_int_equal(number(&pair.begun) + number(&pair.cancelled), 1); }
 
 TEST(of_those_who_begin_claim_and_cancel_one_wins) {
     play_both(QUEUED, begin, claim, judge_one_winner);
@@ -128,7 +131,7 @@ TEST(of_those_who_begin_claim_and_cancel_one_wins) {
 }
 
 static void judge_begun(void) {
-    assert_int_equal(pair.begun, 1);
+    assert_int_equal(number(&pair.begun), 1);
     assert_int_equal(word() & (RNI_STATE | RNI_BEGUN | RNI_QUEUED), RUNNING);
 }
 
@@ -139,7 +142,7 @@ static void judge_begun_and_stopped(void) {
 
 static void judge_begun_and_added(void) {
     judge_begun();
-    assert_int_equal(pair.added, 1);
+    assert_int_equal(number(&pair.added), 1);
     assert_int_equal(word() >> RNI_NODE_SHIFT, (uintptr_t)&pair.nodes[0]);
 }
 
@@ -151,7 +154,7 @@ TEST(what_others_change_does_not_keep_a_run_from_beginning) {
 }
 
 static void judge_claimed(void) {
-    assert_int_equal(pair.begun, 1);
+    assert_int_equal(number(&pair.begun), 1);
     assert_int_equal(word() & (RNI_STATE | RNI_BEGUN | RNI_QUEUED), RUNNING | RNI_QUEUED);
 }
 
@@ -163,7 +166,7 @@ TEST(what_others_change_does_not_keep_a_run_from_being_claimed) {
 
 /* Claimed if it was claimable in time; never twice, never lost. */
 static void judge_claimed_or_waiting(void) {
-    if (pair.begun) judge_claimed();
+    if (number(&pair.begun)) judge_claimed();
     else assert_int_equal(word(), RN_WAITING | RNI_QUEUED | RNI_CLAIMABLE);
 }
 
@@ -173,11 +176,11 @@ TEST(a_run_becomes_claimable_while_one_claims_it) {
 
 static void judge_suspended_or_stopped(void) {
     assert_true(word() & RNI_STOP);
-    assert_int_equal(word() & (RNI_STATE | RNI_QUEUED), pair.suspended ? RN_WAITING | RNI_QUEUED : RN_RUNNING);
+    assert_int_equal(word() & (RNI_STATE | RNI_QUEUED), number(&pair.suspended) ? RN_WAITING | RNI_QUEUED : RN_RUNNING);
 }
 
 static void judge_suspended(void) {
-    assert_int_equal(pair.suspended, 1);
+    assert_int_equal(number(&pair.suspended), 1);
     assert_int_equal(word() & (RNI_STATE | RNI_QUEUED), RN_WAITING | RNI_QUEUED);
 }
 
@@ -189,16 +192,16 @@ TEST(a_run_that_suspends_while_it_is_stopped_does_one_of_both) {
 
 static void judge_over(void) {
     assert_true(rni_is_over(word()));
-    assert_int_equal(rn_as_int(pair.given_back ? pair.last_value : pair.completion.value), RESULT);
+    assert_int_equal(rn_as_int(number(&pair.given_back) ? pair.last_value : pair.completion.value), RESULT);
     assert_int_equal(word() & RNI_WAITED, 0);
 }
 
 /* Each callback is called by the one that completes, or its adder is told to call it. */
 static void judge_told(void) {
     judge_over();
-    assert_int_equal(pair.told, pair.added);
-    assert_int_equal(pair.freed, pair.added);
-    assert_int_equal(pair.added + pair.refused, 1);
+    assert_int_equal(number(&pair.told), number(&pair.added));
+    assert_int_equal(number(&pair.freed), number(&pair.added));
+    assert_int_equal(number(&pair.added) + number(&pair.refused), 1);
     assert_true(word() & RNI_SETTLED);
 }
 
@@ -208,21 +211,21 @@ TEST(a_callback_added_at_the_end_is_called_once) {
 }
 
 static void judge_two_told(void) {
-    assert_int_equal(pair.added, 2);
+    assert_int_equal(number(&pair.added), 2);
     complete();
-    assert_int_equal(pair.told, 2);
-    assert_int_equal(pair.freed, 2);
+    assert_int_equal(number(&pair.told), 2);
+    assert_int_equal(number(&pair.freed), 2);
 }
 
 TEST(two_callbacks_added_at_once_are_both_called) { play(RUNNING, add_first, add_second, judge_two_told); }
 
 static void judge_given_back(void) {
     judge_over();
-    assert_int_equal(pair.given_back, 1);
+    assert_int_equal(number(&pair.given_back), 1);
 }
 
 static void judge_once(void) {
-    assert_int_equal(pair.given_back, 1);
+    assert_int_equal(number(&pair.given_back), 1);
     assert_true(rni_is_over(word()));
 }
 

@@ -36,21 +36,20 @@ static void done(rn_future *future, void *context) {
     (void)context;
 }
 
-#define CHECK_FUTURE(future, how)                                                              \
-    do {                                                                                       \
-        assert_misuse("rn_result: the future " how, (void)rn_result(future));                  \
-        assert_misuse("rn_result: the future " how, (void)rn_result_within((future), 0));      \
-        assert_misuse("rn_wait: the future " how, (void)rn_wait((future), 0));                 \
-        assert_misuse("rn_state: the future " how, (void)rn_state(future));                    \
-        assert_misuse("rn_state: the future " how, (void)rn_running(future));                  \
-        assert_misuse("rn_state: the future " how, (void)rn_cancelled(future));                \
-        assert_misuse("rn_state: the future " how, (void)rn_done(future));                     \
-        assert_misuse("rn_progress: the future " how, (void)rn_progress(future));              \
-        assert_misuse("rn_cancel: the future " how, (void)rn_cancel(future));                  \
-        assert_misuse("rn_stop: the future " how, (void)rn_stop(future));                      \
-        assert_misuse("rn_add_done_callback: the future " how,                                 \
-                      (void)rn_add_done_callback((future), done, NULL));                       \
-        assert_misuse("rn_release: the future " how, rn_release(future));                      \
+#define CHECK_FUTURE(future, how)                                                                                 \
+    do {                                                                                                          \
+        assert_misuse("rn_result: the future " how, (void)rn_result(future));                                     \
+        assert_misuse("rn_result_within: the future " how, (void)rn_result_within((future), 0));                  \
+        assert_misuse("rn_wait: the future " how, (void)rn_wait((future), 0));                                    \
+        assert_misuse("rn_state: the future " how, (void)rn_state(future));                                       \
+        assert_misuse("rn_running: the future " how, (void)rn_running(future));                                   \
+        assert_misuse("rn_cancelled: the future " how, (void)rn_cancelled(future));                               \
+        assert_misuse("rn_done: the future " how, (void)rn_done(future));                                         \
+        assert_misuse("rn_progress: the future " how, (void)rn_progress(future));                                 \
+        assert_misuse("rn_cancel: the future " how, (void)rn_cancel(future));                                     \
+        assert_misuse("rn_stop: the future " how, (void)rn_stop(future));                                         \
+        assert_misuse("rn_add_done_callback: the future " how, (void)rn_add_done_callback((future), done, NULL)); \
+        assert_misuse("rn_release: the future " how, rn_release(future));                                         \
     } while (0)
 
 TEST(a_null_future_stops_the_program) { CHECK_FUTURE(NULL, "is NULL"); }

@@ -145,7 +145,7 @@ static void *look_around(void *argument) {
 static void start(const char *name) {
     rni_os_thread thread;
     memset(&seen, 0, sizeof seen);
-    assert_true(rni_os_thread_start(&thread, look_around, (void *)(uintptr_t)name));
+    assert_int_equal(rni_os_thread_start(&thread, look_around, (void *)(uintptr_t)name), RN_OK);
     rni_os_thread_join(thread);
 }
 
@@ -183,12 +183,12 @@ TEST(a_thread_that_is_refused_leaves_nothing_behind) {
     pthread_sigmask(SIG_SETMASK, NULL, &before);
     uint64_t held = rn_testing_held(RN_FAULT_THREAD_START);
     refuse.create = true;
-    assert_false(rni_os_thread_start(&thread, look_around, NULL));
+    assert_int_equal(rni_os_thread_start(&thread, look_around, NULL), RN_NO_THREADS);
     refuse.create = false;
     rn_testing_fail(RN_FAULT_THREAD_START, 1, 1);
-    assert_false(rni_os_thread_start(&thread, look_around, NULL));
+    assert_int_equal(rni_os_thread_start(&thread, look_around, NULL), RN_NO_THREADS);
     rn_testing_fail(RN_FAULT_ALLOCATION, 1, 1);
-    assert_false(rni_os_thread_start(&thread, look_around, NULL));
+    assert_int_equal(rni_os_thread_start(&thread, look_around, NULL), RN_NO_MEMORY);
     assert_int_equal(rn_testing_held(RN_FAULT_THREAD_START), held);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int signal = 1; signal < 32; signal++)

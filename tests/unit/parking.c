@@ -32,6 +32,7 @@ static void check_counts(void) {
     assert_int_equal(state >> 48, model.waking);
     assert_int_equal(rni_parking_epoch(&parking), model.epoch);
     assert_int_equal(rni_parking_is_quiet(&parking), model.active == 0 && !model.waking);
+    assert_int_equal(rni_parking_is_waking(&parking), model.waking);
 }
 
 static void notify(void) {
@@ -67,6 +68,15 @@ static void rise(void) {
     model.parked -= seated;
     model.active += seated;
     model.searching += seated;
+}
+
+static void rise_anyway(bool is_parked) {
+    if (is_parked ? model.parked == 0 : model.active > 6) return;
+    rni_parking_rise_anyway(&parking, is_parked);
+    model.waking = model.waking && !is_parked;
+    model.parked -= is_parked;
+    model.active++;
+    model.searching++;
 }
 
 static void quit(void) {
@@ -123,7 +133,7 @@ TEST(every_transition_counts_as_it_says) {
         reset(SEATS, starting);
         for (int i = 0; i < 30000; i++) {
             bool flag = random_below(&random, 2);
-            switch (random_below(&random, 11)) {
+            switch (random_below(&random, 12)) {
             case 0:
             case 1: notify(); break;
             case 2: announce(); break;
@@ -134,6 +144,7 @@ TEST(every_transition_counts_as_it_says) {
             case 7: block(flag); break;
             case 8: wake(flag); break;
             case 9: give_up_surplus(); break;
+            case 10: rise_anyway(flag); break;
             default: join(); break;
             }
             check_counts();
@@ -209,6 +220,7 @@ static void one_too_many(void) {
 static void do_give_up_first(void) { seated.first = rni_parking_give_up_surplus(&parking, &(uint32_t){0}); }
 static void do_give_up_second(void) { seated.second = rni_parking_give_up_surplus(&parking, &(uint32_t){0}); }
 static void do_rise_first(void) { seated.first = rni_parking_rise(&parking); }
+static void do_rise_anyway(void) { rni_parking_rise_anyway(&parking, true); }
 static void do_rise_second(void) { seated.second = rni_parking_rise(&parking); }
 static void do_sit_first(void) { seated.first = rni_parking_sit(&parking); }
 static void do_sit_second(void) { seated.second = rni_parking_sit(&parking); }
@@ -222,6 +234,11 @@ static void judge_one_wake(void) {
 static void judge_one_seated(void) {
     assert_int_equal(seated.first + seated.second, 1);
     assert_int_equal(rni_parking_active(&parking), 1);
+}
+
+static void judge_both_seated(void) {
+    assert_int_equal(rni_parking_active(&parking), 2);
+    assert_int_equal(rni_parking_parked(&parking), 0);
 }
 
 static void judge_one_gave_up(void) {
@@ -256,6 +273,11 @@ TEST(of_one_who_rises_and_one_who_sits_one_is_seated) {
     interleave(&parts);
     const struct interleaving turned = {two_parked_one_seat, do_sit_first, do_rise_second, judge_one_seated};
     interleave(&turned);
+}
+
+TEST(two_who_rise_for_work_of_their_own_are_both_seated) {
+    const struct interleaving parts = {two_parked_one_seat, do_rise_anyway, do_rise_anyway, judge_both_seated};
+    interleave(&parts);
 }
 
 /* Else both would park, and a seat would stand empty that work is waiting for. */

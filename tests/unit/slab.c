@@ -249,6 +249,6 @@ static rn_future *future_from_before_a_trim(bool is_used_again) {
 }
 
 TEST(a_future_from_before_a_trim_is_found_out) {
-    assert_misuse("rn_state: the future 0x", (void)rn_done(future_from_before_a_trim(false)));
-    assert_misuse("rn_state: the future 0x", (void)rn_done(future_from_before_a_trim(true)));
+    assert_misuse("rn_done: the future 0x", (void)rn_done(future_from_before_a_trim(false)));
+    assert_misuse("rn_done: the future 0x", (void)rn_done(future_from_before_a_trim(true)));
 }
