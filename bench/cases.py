@@ -43,7 +43,8 @@ def of_best(share):
 def fire(workers, *goals):
     plural = 's' if workers > 1 else ''
     return Case(f'fire-{workers}', f'fire and forget, one outside producer, {workers} worker{plural}', 'ns per task',
-                'fire', dict(workers=workers, tasks=MILLION), goals, others=('cpu_ns', 'inline'), hand_over=True)
+                'fire', dict(workers=workers, tasks=MILLION), goals, others=('cpu_ns', 'inline'), hand_over=True,
+                most_rounds=3 if workers > 2 else 5)
 
 
 def producers(count, *goals):

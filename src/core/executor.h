@@ -48,8 +48,10 @@ typedef struct rni_executor {
     /* rn_close, once nothing is pending: ends the workers. Blocks until they have ended. */
     void (*close)(rn_runtime *runtime);
 
-    /* Any thread. */
-    bool (*is_idle)(rn_runtime *runtime); /* nothing ready, nobody runs but those that wait */
+    /* Any thread, with the list of outside waits locked: nothing ready, nobody runs but those that wait. */
+    bool (*is_idle)(rn_runtime *runtime);
+
+    /* Any thread, with the world locked. */
     void (*stats)(rn_runtime *runtime, rn_stats *stats);
 } rni_executor;
 

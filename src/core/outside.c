@@ -14,8 +14,6 @@ static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
 }
 
-static bool is_kit(const rn_runtime *runtime) { return runtime->is_virtual || runtime->seed; }
-
 static int wait_by_machine(rni_run *run, int64_t timeout_ns) {
     if (timeout_ns > RN_DURATION_MAX) timeout_ns = RN_DURATION_MAX;
     int64_t deadline = timeout_ns < 0 ? -1 : rni_os_now() + timeout_ns;
@@ -117,10 +115,11 @@ static int wait_by_kit(rn_runtime *runtime, rni_run *run, rni_outside *outside) 
 
 int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
     rni_outside outside = {.run = run, .deadline = -1};
+    if (!(run->flags & RNI_KIT)) return wait_by_machine(run, timeout_ns);
     /* While the run is pending its runtime cannot close; once we are on its list, that waits for us. */
     rni_world_lock();
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
-    bool by_kit = runtime && !is_over(run) && is_kit(runtime);
+    bool by_kit = runtime && !is_over(run);
     if (by_kit) {
         outside.deadline = rni_deadline(runtime, timeout_ns);
         enlist(runtime, &outside);
@@ -129,12 +128,18 @@ int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
     return by_kit ? wait_by_kit(runtime, run, &outside) : wait_by_machine(run, timeout_ns);
 }
 
-void rni_outside_wait_here(rn_runtime *runtime, rni_outside *outside) {
+int rni_outside_wait_here(rn_runtime *runtime, uint64_t serial, rni_outside *outside) {
+    rni_world_lock(); /* once we are on the list, a close waits for us */
+    bool is_open = rni_load_relaxed(&runtime->serial) == serial && runtime->pool;
+    if (is_open) enlist(runtime, outside);
+    rni_world_unlock();
+    if (!is_open) return RN_CLOSED;
     /* Dekker with the worker that parks: it sees us, or we see that it is idle. */
     rni_add_seq_cst(&runtime->settlers, 1);
-    rni_outside_enter(runtime, outside);
+    runtime->executor->poke(runtime);
     rni_outside_wake_due(runtime);
     while (rni_load_acquire(&outside->word) == 0) rni_os_wait(&outside->word, 0, -1); /* pairs with wake_due */
     rni_add_seq_cst(&runtime->settlers, UINT32_MAX); /* as above */
     rni_outside_leave(runtime, outside);             /* last: a close may only wait for this */
+    return RN_OK;
 }

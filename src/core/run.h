@@ -17,6 +17,7 @@
 #define RNI_UPDATES 15u
 #define RNI_HOOKS 16u
 #define RNI_DETACHED 32u
+#define RNI_KIT 128u       /* its runtime has a test kit */
 #define RNI_COUNTED_IN 64u /* counts against .queue_limit until it begins */
 
 typedef struct rni_hooks {

@@ -76,7 +76,7 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
 
 void rni_count_finished(rn_runtime *runtime) {
     rni_lane *lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
-    if (lane && rni_self->worker) rni_count(&lane->finished); /* a worker looks at the phase again when it parks */
+    if (lane && rni_self->worker_of == runtime) rni_count(&lane->finished); /* a worker looks at the phase again when it parks */
     else if (lane) rni_add_seq_cst(&lane->finished, 1); /* Dekker with rn_close: it sees this, or we its phase */
     else rni_add_seq_cst(&runtime->finished_elsewhere, 1); /* as above */
     if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime);
@@ -197,20 +197,29 @@ rn_value rn_open_error(rn_runtime *handle) {
     return runtime ? runtime->open_error : rni_code_error(code);
 }
 
+static void read_stats(rn_runtime *runtime, rn_stats *stats) {
+    stats->workers_asked = runtime->workers_asked;
+    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime) {
+        stats->started += rni_load_relaxed(&lane->started);
+        stats->failed += rni_load_relaxed(&lane->failed);
+    }
+    if (!runtime->pool) return;
+    stats->pending = rni_pending_count(runtime);
+    runtime->executor->stats(runtime, stats);
+}
+
 int rn_get_stats(rn_runtime *handle, rn_stats *stats) {
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_get_stats", &code);
     if (!runtime) return code;
     if (!stats) return RN_INVALID;
-    rn_stats now = {.workers_asked = runtime->workers_asked};
-    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime) {
-        now.started += rni_load_relaxed(&lane->started);
-        now.failed += rni_load_relaxed(&lane->failed);
-    }
-    if (runtime->executor) {
-        now.pending = rni_pending_count(runtime);
-        runtime->executor->stats(runtime, &now);
-    }
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
+    rn_stats now = {.size = sizeof now};
+    rni_world_lock(); /* neither lanes nor pool go while we look */
+    bool is_open = rni_load_relaxed(&runtime->serial) == serial && serial != 0;
+    if (is_open) read_stats(runtime, &now);
+    rni_world_unlock();
+    if (!is_open) return RN_CLOSED;
     rn_value error = rni_grown_write(&grown_stats, &now, stats);
     code = rn_is_none(error) ? RN_OK : rn_error_code(error);
     rn_drop(error);

@@ -105,7 +105,7 @@ static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flag
     if (!run) return NULL;
     run->function = task->function;
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
-    run->flags = flags | task->updates_result;
+    run->flags = flags | task->updates_result | (runtime->is_virtual || runtime->seed ? RNI_KIT : 0);
     if (has_hooks(task)) {
         run->flags |= RNI_HOOKS;
         *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};

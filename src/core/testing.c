@@ -22,19 +22,20 @@ int rn_testing_settle(rn_runtime *handle) {
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_testing_settle", &code);
     if (!runtime) return code;
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
     if (is_in_call() || !runtime->executor) return RN_INVALID;
     rni_outside outside = {.deadline = -1, .is_settle = true};
-    rni_outside_wait_here(runtime, &outside);
-    return RN_OK;
+    return rni_outside_wait_here(runtime, serial, &outside);
 }
 
 int rn_testing_advance(rn_runtime *handle, int64_t duration_ns) {
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_testing_advance", &code);
     if (!runtime) return code;
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
     if (is_in_call() || !runtime->is_virtual || !runtime->executor) return RN_INVALID;
     if (duration_ns < 0 || duration_ns > RN_DURATION_MAX) return RN_INVALID;
     rni_outside outside = {.deadline = rni_deadline(runtime, duration_ns)};
-    rni_outside_wait_here(runtime, &outside);
-    return rn_testing_settle(handle);
+    code = rni_outside_wait_here(runtime, serial, &outside);
+    return code == RN_OK ? rn_testing_settle(handle) : code;
 }

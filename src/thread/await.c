@@ -94,35 +94,28 @@ static void name_caller(struct chain *chain, rn_call *call) {
 
 /* ---- giving the seat away ---- */
 
-/* Threads that run tasks, or could. */
-static uint32_t able_to_run(const rni_pool *pool) {
-    uint32_t keeper = rni_load_relaxed(&pool->has_extra) ? 1 : 0;
-    return pool->threads - pool->blocked - keeper;
+/* Threads that run tasks, or could: not those that wait, and not the one that is there to keep the time. */
+static int64_t able_to_run(rni_pool *pool) {
+    int64_t keeper = rni_load_relaxed(&pool->has_extra) ? 1 : 0;
+    /* blocked: pairs with the adds in may_block and unblock */
+    return (int64_t)rni_pool_threads(pool) - rni_load_seq_cst(&pool->blocked) - keeper;
 }
-
-/* The same without this one. */
-static uint32_t left_to_run(const rni_pool *pool) { return able_to_run(pool) - 1; }
 
 /* Blocks this worker in the count, if somebody is left to run tasks, or the wait ends by itself. */
 static bool may_block(rni_pool *pool, int64_t deadline) {
     rni_mutex_lock(&pool->lock);
-    bool is_enough = left_to_run(pool) >= pool->parking.seats || rni_pool_start_thread(pool) == RN_OK ||
-                     left_to_run(pool) > 0 || deadline >= 0;
-    if (is_enough) pool->blocked++;
+    int64_t left = able_to_run(pool) - 1;
+    bool is_enough = left >= pool->parking.seats || rni_pool_start_thread(pool) == RN_OK || left > 0 || deadline >= 0;
+    if (is_enough) rni_add_seq_cst(&pool->blocked, 1); /* pairs with able_to_run */
     rni_mutex_unlock(&pool->lock);
     return is_enough;
 }
 
-bool rni_pool_is_starved(rni_pool *pool) {
-    rni_mutex_lock(&pool->lock);
-    bool is_starved = able_to_run(pool) == 0;
-    rni_mutex_unlock(&pool->lock);
-    return is_starved;
-}
+bool rni_pool_is_starved(rni_pool *pool) { return able_to_run(pool) <= 0; }
 
 static void unblock(rni_pool *pool) {
     rni_mutex_lock(&pool->lock);
-    pool->blocked--;
+    rni_add_seq_cst(&pool->blocked, UINT32_MAX); /* pairs with able_to_run */
     rni_mutex_unlock(&pool->lock);
 }
 
@@ -267,7 +260,7 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
 static bool goes_on(rni_pool *pool, rni_run *run) {
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin */
     if (rni_run_runtime(run) != pool->runtime->index || rni_state_of(word) == RN_WAITING) return false;
-    rni_os_yield();
+    rni_completion_sleep(&run->done, rni_os_now() + RN_MILLISECONDS(1));
     return true;
 }
 

@@ -27,7 +27,7 @@ static rni_worker *new_worker(rni_pool *pool) {
     rni_worker *worker = rni_alloc_zeroed(sizeof *worker);
     if (!worker) return NULL;
     worker->pool = pool;
-    worker->index = pool->threads;
+    worker->index = rni_pool_threads(pool);
     worker->deadline = -1;
     worker->thread = rni_thread_new();
     rni_lane *lane = worker->thread ? rni_lane_make(pool->runtime, rni_load_relaxed(&pool->runtime->serial), worker->thread, true) : NULL;
@@ -43,13 +43,13 @@ static rni_worker *new_worker(rni_pool *pool) {
 }
 
 int rni_pool_start_thread(rni_pool *pool) {
-    if (pool->threads == pool->threads_max || rni_load_relaxed(&pool->closing)) return RN_NO_THREADS;
+    if (rni_pool_threads(pool) == pool->threads_max || rni_load_relaxed(&pool->closing)) return RN_NO_THREADS;
     rni_worker *worker = new_worker(pool);
     if (!worker) return RN_NO_MEMORY;
     rni_store_release(&pool->workers[worker->index], worker); /* pairs with the acquire loads in await.c */
     int code = rni_os_thread_start(&worker->os, rni_worker_main, worker);
     if (code == RN_OK) {
-        pool->threads++;
+        rni_add_seq_cst(&pool->threads, 1); /* pairs with the loads of those without the lock */
     } else {
         rni_mutex_lock(&rni_waits_lock); /* nobody looks at it any more, see await.c */
         rni_store_relaxed(&pool->workers[worker->index], NULL);
@@ -86,7 +86,7 @@ static int start_threads(rni_pool *pool, uint32_t wanted) {
         int code = rni_pool_start_thread(pool);
         if (code != RN_OK) refusal = code;
     }
-    if (pool->threads > pool->parking.seats) rni_store_release(&pool->has_extra, 1); /* pairs with worker.c */
+    if (rni_pool_threads(pool) > pool->parking.seats) rni_store_release(&pool->has_extra, 1); /* pairs with worker.c */
     rni_mutex_unlock(&pool->lock);
     return refusal;
 }
@@ -103,8 +103,8 @@ static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
     runtime->workers_asked = asked;
     uint32_t wanted = seats + (pool->is_kit ? 1 : 0);
     int refusal = start_threads(pool, wanted);
-    if (pool->threads == wanted) return rn_none();
-    uint32_t got = pool->threads;
+    uint32_t got = rni_pool_threads(pool);
+    if (got == wanted) return rn_none();
     if (got > 0 && !pool->is_kit) {
         rni_log(runtime, RN_LOG_WARNING, "%u of %u worker threads could be started; the system refused the rest", got, asked);
         return rn_none();
@@ -121,14 +121,14 @@ static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
 
 /* All are joined before any is freed: a worker may look at the others until it ends. */
 static void join_threads(rni_pool *pool) {
-    for (uint32_t i = 0; i < pool->threads; i++) {
+    for (uint32_t i = 0; i < rni_pool_threads(pool); i++) {
         rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
         rni_os_thread_join(worker->os);
     }
 }
 
 static void free_workers(rni_pool *pool) {
-    for (uint32_t i = 0; i < pool->threads; i++) rni_free(rni_load_relaxed(&pool->workers[i]));
+    for (uint32_t i = 0; i < rni_pool_threads(pool); i++) rni_free(rni_load_relaxed(&pool->workers[i]));
 }
 
 /* What is still queued is over: claimed, or cancelled. */
@@ -152,9 +152,11 @@ static void close_pool(rn_runtime *runtime) {
     rni_pool_poke(pool);
     rni_parking_wake_all(&pool->parking);
     join_threads(pool);
-    rni_mutex_lock(&rni_waits_lock); /* a wait of another runtime may be looking at our workers */
+    rni_world_lock();                /* rn_get_stats() may be looking at the pool, */
+    rni_mutex_lock(&rni_waits_lock); /* a wait of another runtime at our workers */
     runtime->pool = NULL;
     rni_mutex_unlock(&rni_waits_lock);
+    rni_world_unlock();
     free_workers(pool);
     drop_queued(pool);
     rni_overflow_destroy(&pool->overflow);
@@ -248,9 +250,7 @@ static bool is_idle(rn_runtime *runtime) { return rni_pool_is_idle(rni_pool_of(r
 
 static void stats(rn_runtime *runtime, rn_stats *stats) {
     rni_pool *pool = rni_pool_of(runtime);
-    rni_mutex_lock(&pool->lock);
-    uint32_t threads = pool->threads;
-    rni_mutex_unlock(&pool->lock);
+    uint32_t threads = rni_pool_threads(pool);
     stats->workers = threads < pool->parking.seats ? threads : pool->parking.seats;
     stats->spares = threads - stats->workers;
 }

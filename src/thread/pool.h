@@ -54,15 +54,20 @@ typedef struct rni_pool {
     rni_a32 keeper_word;    /* its futex: moves when it should look again */
     rni_mutex jump_lock;    /* held while the virtual clock moves; above outside, waits, timers, overflow and ready */
     rni_a32 has_extra;      /* a thread more than seats was started: there may be a timekeeper */
+    uint32_t threads_max;   /* constant */
     rni_mutex lock;         /* guards what follows; above the world's lock */
-    uint32_t threads, blocked;
-    uint32_t threads_max;
+    rni_a32 threads;        /* written under lock, read by anybody */
+    rni_a32 blocked;        /* likewise: workers that wait inside tasks */
     rni_aptr *workers;      /* threads_max entries; written under lock, published by release */
 } rni_pool;
 
 extern const rni_executor rni_thread_executor;
 
 static inline rni_pool *rni_pool_of(rn_runtime *runtime) { return runtime->pool; }
+
+static inline uint32_t rni_pool_threads(rni_pool *pool) {
+    return rni_load_seq_cst(&pool->threads); /* pairs with the add in rni_pool_start_thread */
+}
 
 /* pool.c: starts one more thread; the pool's lock is held. RN_OK; RN_NO_THREADS: bound, or refused; RN_NO_MEMORY. */
 int rni_pool_start_thread(rni_pool *pool);

@@ -204,7 +204,9 @@ proctype worker() {
 completing:
     complete();
 through:
+#if TICKS > 1
     place = gone;
+#endif
 ended:
     skip
 }

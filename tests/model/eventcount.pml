@@ -249,15 +249,23 @@ sleep:
     }
 end_asleep:
     !asleep[self];
-#ifdef M_ASLEEP_AGAIN_IF_THE_EPOCH_STANDS
+#ifndef M_EPOCH_READ_AFTER_RISE
+    atomic {
+        if
+        :: moved[self] -> moved[self] = false; goto up
+        :: else
+        fi
+    }
+    /* The epoch stands. So nobody woke us, unless it moved before we parked, and the wake came after. */
+#ifndef M_ASLEEP_AGAIN_IF_THE_EPOCH_STANDS
     if
-    :: !moved[self] -> goto sleep
+    :: waking -> goto up
     :: else
     fi;
 #endif
-#ifndef M_EPOCH_READ_AFTER_RISE
-    moved[self] = false;
+    goto sleep;
 #endif
+up:
     rise();
     if
     :: seated -> seated = false; goto search

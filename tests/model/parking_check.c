@@ -21,6 +21,7 @@ static const struct shape {
     enum first first;
     bool closes;        /* producer 0 closes after its pushes: then workers end */
     bool has_timer;     /* producer 0 sets a timer, due at once, that pushes one more task */
+    bool has_mail;      /* producer 0 posts a task that only the first worker may run */
 } *shape;
 
 static struct shared {
@@ -30,6 +31,7 @@ static struct shared {
     rni_a32 closing;
     rni_a32 timer;         /* 1: set, and due */
     rni_a32 keeper, keeper_word;
+    rni_a32 mail;          /* of the first worker */
     unsigned taken;
 } shared;
 
@@ -38,7 +40,7 @@ static unsigned queues(void) {
 }
 
 static unsigned all_tasks(void) {
-    return shape->producers * shape->tasks + (shape->first == STARTS_ANOTHER) + shape->has_timer;
+    return shape->producers * shape->tasks + (shape->first == STARTS_ANOTHER) + shape->has_timer + shape->has_mail;
 }
 
 static bool first_waits(void) { return shape->first == BLOCKS || shape->first == IS_BUSY; }
@@ -49,6 +51,7 @@ static void start(void) {
     for (unsigned i = 0; i < queues(); i++) rni_store_relaxed(&shared.queue[i], 0);
     if (first_waits()) rni_store_relaxed(&shared.second, 0);
     if (shape->closes) rni_store_relaxed(&shared.closing, 0);
+    if (shape->has_mail) rni_store_relaxed(&shared.mail, 0);
     if (!shape->has_timer) return;
     rni_store_relaxed(&shared.timer, 0);
     rni_store_relaxed(&shared.keeper, 0);
@@ -61,16 +64,27 @@ static void push(unsigned queue) {
     rni_parking_notify(&shared.parking);
 }
 
-static void set_timer(void) {
-    rni_swap_acq_rel(&shared.timer, 1);
+static void poke_keeper(void) {
     rni_add_seq_cst(&shared.keeper_word, 1);
     rni_os_wake(&shared.keeper_word, 1);
+}
+
+static void set_timer(void) {
+    rni_swap_acq_rel(&shared.timer, 1);
+    poke_keeper();
     if (!rni_load_seq_cst(&shared.keeper)) rni_parking_nudge(&shared.parking);
+}
+
+static void post(void) {
+    rni_swap_seq_cst(&shared.mail, 1);
+    rni_parking_wake_all(&shared.parking);
+    if (shape->has_timer) poke_keeper();
 }
 
 static void produce(unsigned self) {
     for (unsigned i = 0; i < shape->tasks; i++) push(self);
     if (self == 0 && shape->has_timer) set_timer();
+    if (self == 0 && shape->has_mail) post();
     if (self || !shape->closes) return;
     rni_store_release(&shared.closing, 1);
     rni_parking_wake_all(&shared.parking);
@@ -120,6 +134,16 @@ static void run_task(unsigned self) {
 
 static bool must_end(void) { return shape->closes && rni_load_acquire(&shared.closing); }
 
+static bool has_mail(unsigned self) {
+    return shape->has_mail && self == shape->producers && rni_load_seq_cst(&shared.mail);
+}
+
+static bool takes_mail(unsigned self) {
+    if (!has_mail(self)) return false;
+    rni_swap_seq_cst(&shared.mail, 0);
+    return true;
+}
+
 /* ---- the timekeeper ---- */
 
 static bool fires(void) {
@@ -129,32 +153,41 @@ static bool fires(void) {
     return true;
 }
 
+static void leave_place(void) {
+    rni_swap_seq_cst(&shared.keeper, 0);
+    rni_parking_nudge(&shared.parking);
+}
+
 static bool takes_a_seat(void) {
     if (!rni_parking_sit(&shared.parking)) {
         rni_parking_notify(&shared.parking);
         return false;
     }
-    rni_swap_seq_cst(&shared.keeper, 0);
-    rni_parking_nudge(&shared.parking);
+    leave_place();
     return true;
 }
 
-static void keep(void) {
+static void keep(unsigned self) {
     for (;;) {
         uint32_t word = rni_load_acquire(&shared.keeper_word);
         if (fires() && takes_a_seat()) return;
+        if (has_mail(self)) {
+            rni_parking_rise_anyway(&shared.parking, false);
+            leave_place();
+            return;
+        }
         rni_os_wait(&shared.keeper_word, word, -1);
     }
 }
 
 /* A parked worker; it has a seat after this, if true. */
-static bool becomes_keeper(void) {
+static bool becomes_keeper(unsigned self) {
     uint32_t expected = 0;
     if (!shape->has_timer || rni_load_relaxed(&shared.keeper) || !rni_load_acquire(&shared.timer)) return false;
     if (!rni_cas_acq_rel(&shared.keeper, &expected, 1)) return false;
     rni_parking_quit(&shared.parking);
     if (work_is_visible()) rni_parking_notify(&shared.parking);
-    keep();
+    keep(self);
     return true;
 }
 
@@ -165,44 +198,50 @@ static void look_at_timer(void) {
 
 /* ---- the worker ---- */
 
-static bool sleeps_until_up(uint32_t epoch) {
+static bool sleeps_until_up(unsigned self, uint32_t epoch) {
     while (!must_end()) {
-        if (becomes_keeper()) return true;
+        if (has_mail(self)) {
+            rni_parking_rise_anyway(&shared.parking, true);
+            return true;
+        }
+        if (becomes_keeper(self)) return true;
         rni_parking_sleep(&shared.parking, epoch, -1);
+        uint32_t former = epoch;
         epoch = rni_parking_epoch(&shared.parking);
-        if (becomes_keeper()) return true;
+        if (epoch == former && !rni_parking_is_waking(&shared.parking)) continue;
+        if (becomes_keeper(self)) return true;
         if (rni_parking_rise(&shared.parking)) return true;
     }
     return false;
 }
 
 /* A searching worker that found nothing. False: it is to end. */
-static bool rises_again(void) {
+static bool rises_again(unsigned self) {
     uint32_t epoch = rni_parking_announce(&shared.parking);
     if (work_is_visible() && rni_parking_rise(&shared.parking)) return true;
-    return sleeps_until_up(epoch);
+    return sleeps_until_up(self, epoch);
 }
 
-static bool joins(void) {
+static bool joins(unsigned self) {
     rni_parking_join(&shared.parking);
     uint32_t epoch = rni_parking_epoch(&shared.parking);
-    return rni_parking_rise(&shared.parking) || sleeps_until_up(epoch);
+    return rni_parking_rise(&shared.parking) || sleeps_until_up(self, epoch);
 }
 
 /* A searching worker, until it searches again. False: it is to end. */
 static bool works(unsigned self) {
     uint32_t epoch = 0;
     look_at_timer();
-    if (!finds_task()) return rises_again();
+    if (!takes_mail(self) && !finds_task()) return rises_again(self);
     if (rni_parking_stop_search(&shared.parking) && work_is_visible()) rni_parking_notify(&shared.parking);
     run_task(self);
-    if (rni_parking_give_up_surplus(&shared.parking, &epoch)) return sleeps_until_up(epoch);
+    if (rni_parking_give_up_surplus(&shared.parking, &epoch)) return sleeps_until_up(self, epoch);
     rni_parking_start_search(&shared.parking);
     return true;
 }
 
 static void work(unsigned self) {
-    if (self >= shape->producers + shape->workers - shape->spares && !joins()) return;
+    if (self >= shape->producers + shape->workers - shape->spares && !joins(self)) return;
     while (works(self)) {
     }
 }
@@ -257,6 +296,9 @@ static const mc_run runs[] = {
     RUN("a task starts another", MC_SC, MC_ALL, 0, 1, 2, .seats = 2, .tasks = 1, .first = STARTS_ANOTHER),
     RUN("a timer, 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_timer = true),
     RUN("a timer, 2 workers, 1 seat", MC_TSO, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_timer = true),
+    RUN("mail for one of 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true),
+    RUN("mail for one of 2 workers, 1 seat", MC_TSO, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true),
+    RUN("mail and a timer, 2 workers, 1 seat", MC_SC, 3, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true, .has_timer = true),
     RUN("1 producer, 2 workers, 2 tasks", MC_SC, MC_ALL, 0, 1, 2, .seats = 2, .tasks = 2),
     RUN("1 producer, 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 2),
     RUN("1 producer, 2 workers, 1 seat", MC_VIEWS, 3, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 2),

@@ -66,7 +66,7 @@ TEST(a_released_future_stops_the_program) { CHECK_FUTURE(released(), "0x"); }
 /* Its place is another run's by now: only the generation tells. */
 static rn_future *replaced(void) {
     rn_future *stale = released(), *other = rni_future_failed(rn_none());
-    CHILD_CHECK(rni_handle_object(other) == rni_handle_object(stale) && !rni_future_is_forked(other));
+    CHILD_CHECK(rni_handle_object(other) == rni_handle_object(stale));
     return stale;
 }
 
@@ -134,13 +134,12 @@ static bool every_future_answer_is_forked(rn_future *future) {
                  !rn_stop(future) && rn_add_done_callback(future, done, NULL) == RN_FORKED && rn_progress(future) >= 1;
     rn_release(future);
     rn_release(future);
-    return holds && rni_future_is_forked(future);
+    return holds;
 }
 
 TEST(a_future_of_the_parent_says_so) {
     char text[2000];
     rn_future *future = rni_future_failed(rn_none());
-    assert_false(rni_future_is_forked(future));
     in_child(text, CHILD_CHECK(every_future_answer_is_forked(future)));
     rn_release(future);
 }
@@ -165,8 +164,7 @@ TEST(a_wrong_option_without_memory_is_no_memory) {
 
 static bool static_future_works(rn_future *future) {
     bool holds = rn_error_code(rn_result(future)) == RN_NO_MEMORY && rn_state(future) == RN_DONE &&
-                 rn_wait(future, -1) == RN_OK && !rn_cancel(future) && !rn_stop(future) && rn_progress(future) >= 1 &&
-                 !rni_future_is_forked(future);
+                 rn_wait(future, -1) == RN_OK && !rn_cancel(future) && !rn_stop(future) && rn_progress(future) >= 1;
     rn_release(future);
     rn_release(future);
     return holds && rn_done(future);

@@ -36,20 +36,21 @@ static rn_value nothing(rn_call *call) {
     return rn_none();
 }
 
-/* The whole of the program where something is refused; before main(), which would run the tests. */
-__attribute__((constructor(65535))) static void play_refusal(void) {
+/* What this program does when it runs again; else nothing. */
+TEST(refused) {
     if (!getenv(VARIABLE)) return;
     rn_runtime *runtime = rn_open(.workers = 1);
     rn_future *future = rn_run(runtime, nothing);
-    bool holds = rn_error_code(rn_open_error(runtime)) == RN_NO_MEMORY &&
-                 rn_error_code(rn_result(future)) == RN_NO_MEMORY && rn_close(runtime) == RN_OK;
+    assert_error_code(rn_open_error(runtime), RN_NO_MEMORY);
+    assert_error_code(rn_result(future), RN_NO_MEMORY);
+    assert_int_equal(rn_close(runtime), RN_OK);
     rn_release(future);
-    exit(holds ? 0 : 1);
 }
 
-static void run_again(const char *refused) {
-    setenv(VARIABLE, refused, 1);
-    execl("/proc/self/exe", "hooks", (char *)NULL);
+static void run_again(const char *what) {
+    CHILD_CHECK(setenv(VARIABLE, what, 1) == 0);
+    CHILD_CHECK(dup2(STDERR_FILENO, STDOUT_FILENO) == STDOUT_FILENO);
+    execl("/proc/self/exe", "hooks", "refused", (char *)NULL);
     child_ends(2);
 }
 

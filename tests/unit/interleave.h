@@ -3,7 +3,7 @@
  * What a race between two threads shows by luck, this shows each time, and for the code that the compiler made.
  *
  * The processor's trap flag steps through the first operation; the handler of the trap calls the second. Where there
- * is no such flag, or a sanitizer would look on, the test is skipped.
+ * is no such flag, or a sanitizer would look on, nothing is played.
  */
 #ifndef UNIT_INTERLEAVE_H
 #define UNIT_INTERLEAVE_H

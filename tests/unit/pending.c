@@ -9,38 +9,18 @@
 #include "core/runtime.h"
 #include "support.h"
 
-static rni_a32 gate, entered;
-
-static rn_value hold(rn_call *call) {
-    (void)call;
-    rni_add_acq_rel(&entered, 1); /* pairs with await_entered */
-    rni_os_wake(&entered, INT32_MAX);
-    while (!rni_load_acquire(&gate)) rni_os_wait(&gate, 0, -1); /* pairs with open_gate */
-    return rn_none();
-}
-
 static rn_value hold_and_report(rn_call *call) {
     rn_report(call, 0.25);
     return hold(call);
 }
 
-static void await_entered(uint32_t count) {
-    for (uint32_t now; (now = rni_load_acquire(&entered)) < count;) rni_os_wait(&entered, now, -1); /* pairs with hold */
-}
-
-static void open_gate(void) {
-    rni_store_release(&gate, 1); /* pairs with hold */
-    rni_os_wake(&gate, INT32_MAX);
-}
-
 static rn_runtime *open_held(unsigned workers) {
-    rni_store_relaxed(&gate, 0);
-    rni_store_relaxed(&entered, 0);
+    gate_close();
     return rn_open(.workers = workers, .log = rn_log_nothing);
 }
 
 static void close_and_release(rn_runtime *runtime, rn_future **futures, size_t count) {
-    open_gate();
+    gate_open();
     assert_int_equal(rn_close(runtime, .how = RN_STOP), RN_OK);
     for (size_t i = 0; i < count; i++) rn_release(futures[i]);
 }
@@ -61,7 +41,7 @@ TEST(each_state_is_listed_as_it_is) {
         rn_run(runtime, hold, .name = "named"),
         rn_run(runtime, hold, .name = "later", .start_in = RN_HOURS(1)),
     };
-    await_entered(1);
+    gate_await(1);
     assert_int_equal(rn_pending(runtime, infos, COUNT_OF(infos)), 4);
     const rn_run_info *info = find(infos, 4, "running");
     assert_int_equal(info->state, RN_RUNNING);
@@ -85,7 +65,7 @@ TEST(a_running_run_without_a_plan_is_in_its_first_iteration) {
     rn_run_info info;
     rn_runtime *runtime = open_held(1);
     rn_future *future = rn_run(runtime, hold);
-    await_entered(1);
+    gate_await(1);
     assert_int_equal(rn_pending(runtime, &info, 1), 1);
     assert_int_equal(info.state, RN_RUNNING);
     assert_int_equal(info.iteration, 1);
@@ -99,7 +79,7 @@ TEST(entries_of_any_size_are_filled) {
     const size_t sizes[] = {8, 16, sizeof(rn_run_info) - 8, sizeof(rn_run_info), MOST};
     rn_runtime *runtime = open_held(1);
     rn_future *futures[2] = {rn_run(runtime, hold), rn_run(runtime, hold)};
-    await_entered(1);
+    gate_await(1);
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         rn_run_info whole[2];
         memset(entries, 0xaa, sizeof entries);
@@ -133,7 +113,7 @@ TEST(runs_of_other_runtimes_are_not_listed) {
     for (size_t i = 0; i < COUNT_OF(futures); i++) futures[i] = rn_run(runtimes[i % 2], hold);
     assert_int_equal(rn_pending(runtimes[0], infos, 10), 3);
     assert_int_equal(rn_pending(runtimes[1], infos, 10), 2);
-    open_gate();
+    gate_open();
     assert_int_equal(rn_close(runtimes[0]), RN_OK);
     assert_int_equal(rn_pending(runtimes[1], NULL, 0) <= 2, 1);
     assert_int_equal(rn_close(runtimes[1]), RN_OK);
@@ -153,8 +133,7 @@ TEST(a_runtime_that_did_not_open_has_none) {
 TEST(ages_are_by_the_clock_of_the_runtime) {
     rn_run_info info;
     rn_testing kit = {.size = sizeof kit, .virtual_clock = true};
-    rni_store_relaxed(&gate, 0);
-    rni_store_relaxed(&entered, 0);
+    gate_close();
     rn_runtime *runtime = rn_open(.workers = 1, .testing = &kit);
     rn_future *later = rn_run(runtime, hold, .start_in = RN_HOURS(5), .name = "later");
     assert_int_equal(rn_testing_advance(runtime, RN_HOURS(2)), RN_OK);

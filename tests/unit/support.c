@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/os.h"
+
 enum { HANG_GUARD_SECONDS = 240, MAX_TESTS = 64, TEXT_SIZE = 16384 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -158,6 +160,32 @@ void check_child_ends(char *text, size_t size, const char *file, int line) {
     if (status == 0) return;
     print_error("the child ended with status %#x: %s\n", (unsigned)status, text);
     _fail(file, line);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The gate
+ */
+static rni_a32 gate_is_open, at_gate;
+
+void gate_close(void) {
+    rni_store_relaxed(&gate_is_open, 0);
+    rni_store_relaxed(&at_gate, 0);
+}
+
+rn_value hold(rn_call *call) {
+    rni_add_acq_rel(&at_gate, 1); /* pairs with gate_await */
+    rni_os_wake(&at_gate, INT32_MAX);
+    while (!rni_load_acquire(&gate_is_open)) rni_os_wait(&gate_is_open, 0, -1); /* pairs with gate_open */
+    return rn_keep(rn_arg(call));
+}
+
+void gate_await(uint32_t count) {
+    for (uint32_t now; (now = rni_load_acquire(&at_gate)) < count;) rni_os_wait(&at_gate, now, -1); /* pairs with hold */
+}
+
+void gate_open(void) {
+    rni_store_release(&gate_is_open, 1); /* pairs with hold */
+    rni_os_wake(&gate_is_open, INT32_MAX);
 }
 
 void await_sleepers(uint64_t count) {

@@ -81,6 +81,14 @@ void child_check(bool holds, const char *condition, const char *file, int line);
 void check_child_dies(const char *message, const char *file, int line);
 void check_child_ends(char *text, size_t size, const char *file, int line); /* text: its standard error */
 
+/* ------------------------------------------------------------------------------------------------
+ * One gate: a task that holds its worker until the test lets it go. Not a wait on Runium: a virtual clock stands still.
+ */
+rn_task_fn hold; /* passes the gate, and returns its argument */
+void gate_close(void);
+void gate_await(uint32_t count); /* until so many are, or were, at the gate */
+void gate_open(void);
+
 /* Waits until a thread sleeps in the library: until the futex point was passed so often since the last
  * rn_testing_fail(RN_FAULT_FUTEX, 1, 0). */
 void await_sleepers(uint64_t count);

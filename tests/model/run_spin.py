@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Checks a model in Promela with spin: no error in it, an error in each of its mutants.
+
+    run_spin.py MODEL.pml
+
+Each search is exhaustive and within 2 GB (8 GB in the long form, RUNIUM_TORTURE=1), else it fails.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+TORTURE = 'RUNIUM_TORTURE' in os.environ
+MEMORY_MB = 8000 if TORTURE else 2000
+LIVENESS = '-DLIVENESS'
+
+# (what, options of the model), and the small form in which each mutant shows.
+MODELS = {
+    'eventcount': {
+        'id': 'T1',
+        'searches': [
+            ('3 producers, 3 workers, 2 seats', '-DPRODUCERS=3 -DWORKERS=3 -DSEATS=2'),
+            ('a task waits for another', '-DPRODUCERS=2 -DWORKERS=2 -DTASK_WAITS'),
+            ('a task blocks, 1 seat', '-DPRODUCERS=1 -DTASKS=3 -DWORKERS=2 -DSEATS=1 -DTASK_WAITS -DTASK_BLOCKS'),
+            ('liveness, 2 producers, 2 workers', '-DPRODUCERS=2 -DWORKERS=2 ' + LIVENESS),
+            ('liveness, a task blocks, 1 seat',
+             '-DPRODUCERS=1 -DTASKS=2 -DWORKERS=2 -DSEATS=1 -DTASK_WAITS -DTASK_BLOCKS ' + LIVENESS),
+        ],
+        'torture': [
+            ('3 producers, 3 workers, 3 seats', '-DPRODUCERS=3 -DWORKERS=3 -DSEATS=3'),
+            ('a task blocks, 3 workers', '-DPRODUCERS=2 -DTASKS=2 -DWORKERS=3 -DSEATS=2 -DTASK_WAITS -DTASK_BLOCKS'),
+            ('liveness, 2 producers, 3 workers', '-DPRODUCERS=2 -DWORKERS=3 ' + LIVENESS),
+        ],
+        'small': '-DPRODUCERS=1 -DTASKS=3 -DWORKERS=2 -DSEATS=1 -DTASK_WAITS -DTASK_BLOCKS',
+        'small_of': {
+            'NEVER_LAST': '-DPRODUCERS=2 -DWORKERS=2 -DTASK_WAITS',
+            'NO_SECOND_LOOK': '-DPRODUCERS=2 -DWORKERS=2 ' + LIVENESS,
+            'ASLEEP_AGAIN_IF_THE_EPOCH_STANDS': '-DPRODUCERS=2 -DWORKERS=2',
+            'EPOCH_READ_TOO_LATE': '-DPRODUCERS=2 -DWORKERS=2',
+        },
+    },
+    'completion': {
+        'id': 'T2',
+        'searches': [
+            ('3 adders, 4 resolvers', ''),
+            ('two ticks, 1 adder', '-DTICKS=2 -DADDERS=1'),
+        ],
+        'torture': [
+            ('3 adders, 4 resolvers, a sleeper', '-DSLEEPERS=1'),
+            ('two ticks, 3 adders', '-DTICKS=2'),
+        ],
+        'small': '-DTICKS=2 -DADDERS=1',
+        'small_of': {},
+    },
+}
+
+
+def run(command, folder):
+    result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f'{command}\n{result.stdout}')
+    return result.stdout
+
+
+def search(model, options, folder):
+    """States, and the text of the first error or None."""
+    run(['spin', '-a', *options.split(), str(model)], folder)
+    is_live = LIVENESS in options
+    memory = ['-DCOLLAPSE'] if TORTURE else []
+    safety = ['-DNFAIR=5'] if is_live else ['-DSAFETY']
+    run(['cc', '-O1', '-w', f'-DMEMLIM={MEMORY_MB}', *memory, *safety, '-o', 'pan', 'pan.c'], folder)
+    output = run(['./pan', '-m1000000', *(['-a', '-f'] if is_live else [])], folder)
+    error = re.search(r'^pan:\d+: (.*)$', output, re.MULTILINE)
+    states = re.search(r'^\s*(\d+) states, stored', output, re.MULTILINE)
+    errors = re.search(r'errors: (\d+)', output)
+    if not error and ('Search not completed' in output or 'max search depth too small' in output or errors[1] != '0'):
+        sys.exit(output)
+    return int(states[1]), error[1] if error else None
+
+
+def main(model):
+    plan = MODELS[model.stem]
+    states, errors, caught = 0, 0, 0
+    mutants = sorted(set(re.findall(r'^#if(?:n?def) M_(\w+)$', model.read_text(), re.MULTILINE)))
+    with tempfile.TemporaryDirectory() as folder:
+        for what, options in plan['searches'] + (plan['torture'] if TORTURE else []):
+            count, error = search(model, options, folder)
+            states += count
+            errors += error is not None
+            print(f'  {what}: {count} states, {error or "no error"}', flush=True)
+        for mutant in mutants:
+            _, error = search(model, f'{plan["small_of"].get(mutant, plan["small"])} -DM_{mutant}', folder)
+            caught += error is not None
+            print(f'  {mutant.lower()}: {"caught: " + error if error else "NOT CAUGHT"}', flush=True)
+    print(f'{plan["id"]} model: {states} states, {errors} errors, {caught} of {len(mutants)} mutants caught')
+    return 0 if errors == 0 and caught == len(mutants) else 1
+
+
+sys.exit(main(pathlib.Path(sys.argv[1]).resolve()))
