@@ -198,7 +198,8 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     call->outer = self ? self->call : NULL;
     turn.lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
     turn.plan = rni_run_plan(run);
-    turn.outcome = turn.updated = rni_none();
+    turn.outcome = rni_none();
+    turn.updated = rni_none();
     turn.has_updated = turn.is_hook_failed = false;
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
@@ -215,7 +216,14 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
 static bool is_cancelled_by_close(rn_runtime *runtime, rni_run *run) {
     if (rni_phase(runtime) != RNI_STOPPING) return false;
     if (rni_load_relaxed(&run->done.word) & RNI_BEGUN) return false;
-    return rni_run_cancel(run, rni_error_cancelled());
+    rni_thread *self = rni_self;
+    /* The frame that done callbacks find after a run that ended: they wait as a worker does. */
+    rn_call call = {.runtime = runtime, .outer = self->call, .hook = ""};
+    self->call = &call;
+    bool is_cancelled = rni_run_cancel(run, rni_error_cancelled());
+    rni_drop(call.wait_error);
+    self->call = call.outer;
+    return is_cancelled;
 }
 
 void rni_run_execute(rn_runtime *runtime, rni_run *run) {

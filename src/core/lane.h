@@ -21,7 +21,9 @@ typedef struct rni_lane {
     bool is_worker;                   /* its thread takes from it too; constant */
     rni_a32 vacant, dead;             /* guarded by the world's lock; dead is also read by the owner */
     struct rni_lane *next_dead;       /* guarded by the world's lock */
-    rni_a64 submitted, finished;      /* runs; see enter() in submit.c */
+    /* On a line of their own: above is what searching workers read. */
+    _Alignas(64) rni_a64 submitted;   /* runs; see enter() in submit.c */
+    rni_a64 finished;
     rni_a64 started, failed;          /* iterations */
 } rni_lane;
 

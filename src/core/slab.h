@@ -43,7 +43,7 @@ typedef struct rni_chunk {
     enum rni_class class_of;    /* constant */
     uint32_t era;               /* of the process that mapped it (world.h); constant */
     rni_a32 generation;         /* added to that of each object; moved when the pages are emptied */
-    rni_a64 free[RNI_GROUPS_MAX];
+    _Alignas(64) rni_a64 free[RNI_GROUPS_MAX]; /* apart from the generation, which every handle is made with */
 } rni_chunk;
 
 /* One thread's source of objects of one class. Used by that thread, but for `chunks`. */

@@ -198,7 +198,8 @@ static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_ta
     }
     if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
     rni_run *run = make_run(runtime, task, flags);
-    rn_future *future = run ? rni_run_future(run) : NULL;
+    /* A detached run may be gone by then, and its future is only told from NULL. */
+    rn_future *future = run && !(flags & RNI_DETACHED) ? rni_run_future(run) : (rn_future *)run;
     if (run && launch(runtime, lane, run, admission)) return future;
     if (run) rni_run_free(run);
     if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);

@@ -59,11 +59,11 @@ static void add_run(struct chain *chain, rni_run *run) {
     add_name(chain, name);
 }
 
-/* Closes the circle: from a run on the caller's own stack, those inlined above it, up to the caller. */
+/* The runs that a worker inlined above `found` on its stack, up to the one whose call is on top. */
 static void add_stack(struct chain *chain, const rn_call *top, const rni_run *found) {
     rni_run *above[16]; /* the uppermost, of a higher stack: the text has no room for more */
     size_t count = 0;
-    for (const rn_call *call = top; call->run != found; call = call->outer)
+    for (const rn_call *call = top; call && call->run != found; call = call->outer)
         if (call->run && count < sizeof above / sizeof *above) above[count++] = call->run;
     while (count > 0) add_run(chain, above[--count]);
 }
@@ -81,6 +81,7 @@ static bool is_cycle(rni_worker *self, const rn_call *call, rni_run *run, struct
         }
         rni_worker *other = worker_of(run);
         if (!other || other == self || !other->waits_for) return false;
+        add_stack(chain, other->call, run);
         run = other->waits_for;
     }
     return false;

@@ -4,7 +4,7 @@
 
 #include "base/memory.h"
 
-#define SPARES 8u
+#define SPARES 64u /* 64 KiB */
 
 void rni_overflow_init(rni_overflow *overflow) {
     memset(overflow, 0, sizeof *overflow);

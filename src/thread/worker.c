@@ -11,7 +11,8 @@
 
 #define FAIR_TURNS 61u       /* every so many turns others' runs come first: prime, so as not to beat with a task's habit */
 #define BATCH 64u            /* most taken from a lane at once */
-#define SEARCH_ROUNDS 40     /* before it parks: about as long as a wake-up costs */
+#define SEARCH_ROUNDS 12     /* before it parks: about as long as a wake-up costs */
+#define PAUSE_ROUNDS 3       /* of these without giving the CPU to whoever was just woken on it */
 #define TRIM_AFTER_NS RN_MILLISECONDS(100)
 
 static rni_run *take_ready(rni_pool *pool) {
@@ -99,7 +100,8 @@ static rni_run *search(rni_worker *worker) {
         rni_run *run = next_run(worker);
         if (!run && !worker->pool->runtime->seed) run = take_from_others(worker, true);
         if (run) return run;
-        for (int i = 0; i < 8; i++) rni_pause();
+        if (round >= PAUSE_ROUNDS) rni_os_yield();
+        else for (int i = 0; i < 8; i++) rni_pause();
     }
     return NULL;
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* Longer than any test takes under a sanitizer; a test that hangs dies of SIGALRM. */
-enum { HANG_GUARD_SECONDS = 60, MAX_TESTS = 128, MAX_RUNTIMES = 16 };
+enum { HANG_GUARD_SECONDS = 300, MAX_TESTS = 128, MAX_RUNTIMES = 16 };
 
 /* ------------------------------------------------------------------------------------------------
  * Conditions

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILD_GUARD_SECONDS = 60 };
+enum { CHILD_GUARD_SECONDS = 240 };
 
 /* ------------------------------------------------------------------------------------------------
  * The book

@@ -3,20 +3,25 @@
  * same run. Whatever the order was: one outcome, which fits what each racer was told; each hook and each
  * accepted callback once; the argument's and the result's destructor once.
  *
- * Two racers go through a round of runs in orders of their own while the workers run them; the last
- * racer to leave a run releases its future, which may still be pending.
+ * While the workers go through the runs of a round, one racer follows the thread that starts them, at its
+ * heels, and the other comes to meet the workers from the last run backwards. The last racer to leave a
+ * run releases its future, which may still be pending.
  */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "support.h"
 
 #define RACERS 2
-#define RUNS 64 /* a round */
+#define RUNS 1024 /* a round */
+#define SPINS_MAX 500u
 #define ACTIONS 3
 
 struct race {
     rn_future *future;
+    _Atomic bool started;
+    unsigned spins;
     _Atomic unsigned racers_inside;
     _Atomic unsigned iterations, on_iters, on_successes, on_finisheds;
     _Atomic unsigned arg_destroyed, result_destroyed;
@@ -46,9 +51,12 @@ static void destroy_result(void *pointer) {
 
 static struct race *race_of(const rn_call *call) { return rn_as_pointer(rn_arg(call)); }
 
+/* It takes a little while, so that the racers find runs in each state. */
 static rn_value function(rn_call *call) {
     struct race *race = race_of(call);
     atomic_fetch_add(&race->iterations, 1);
+    for (volatile unsigned spins = race->spins; spins > 0; spins--)
+        continue;
     return rn_pointer_owned(race, destroy_result);
 }
 
@@ -103,32 +111,35 @@ static void note_wait(struct race *race, int code) {
           rn_is_error(value) ? rn_error_code(value) : 0);
 }
 
+static void cancel(struct race *race) {
+    atomic_fetch_add(rn_cancel(race->future) ? &race->told_cancelled : &race->told_begun, 1);
+}
+
+static void stop(struct race *race) {
+    if (!rn_stop(race->future))
+        atomic_fetch_add(&race->told_done, 1);
+}
+
+static void add(struct race *race) {
+    is_adding = true;
+    if (rn_add_done_callback(race->future, later_callback, race) == RN_OK)
+        atomic_fetch_add(&race->later_accepted, 1);
+    is_adding = false;
+}
+
+/* A wait with a limit is rare, because the racer that sleeps in it is left behind by the workers. */
 static void act(struct race *race, struct dice *dice) {
-    switch (roll_below(dice, 6)) {
-    case 0:
-        atomic_fetch_add(rn_cancel(race->future) ? &race->told_cancelled : &race->told_begun, 1);
-        break;
-    case 1:
-        if (!rn_stop(race->future))
-            atomic_fetch_add(&race->told_done, 1);
-        break;
-    case 2:
+    uint64_t choice = roll_below(dice, 64);
+    if (choice < 16)
+        cancel(race);
+    else if (choice < 28)
+        stop(race);
+    else if (choice < 44)
+        add(race);
+    else if (choice < 63)
         note_wait(race, rn_wait(race->future, 0));
-        break;
-    case 3:
-        note_wait(race, rn_wait(race->future, (int64_t)roll_below(dice, 3000)));
-        break;
-    case 4:
-        is_adding = true;
-        if (rn_add_done_callback(race->future, later_callback, race) == RN_OK)
-            atomic_fetch_add(&race->later_accepted, 1);
-        is_adding = false;
-        break;
-    default:
-        if (rn_state(race->future) >= RN_DONE)
-            note_wait(race, rn_wait(race->future, 0));
-        break;
-    }
+    else
+        note_wait(race, rn_wait(race->future, (int64_t)roll_below(dice, 5000)));
 }
 
 static void leave(struct race *race) {
@@ -136,11 +147,11 @@ static void leave(struct race *race) {
         rn_release(race->future);
 }
 
-static void race_through(struct dice *dice) {
-    unsigned step = 1 + 2 * (unsigned)roll_below(dice, RUNS / 2); /* odd: it visits every run */
-    unsigned first = (unsigned)roll_below(dice, RUNS);
+static void race_through(struct dice *dice, bool backwards) {
     for (unsigned i = 0; i < RUNS; i++) {
-        struct race *race = &races[(first + i * step) % RUNS];
+        struct race *race = &races[backwards ? RUNS - 1 - i : i];
+        while (!atomic_load(&race->started))
+            sched_yield();
         for (uint64_t actions = roll_below(dice, ACTIONS + 1); actions > 0; actions--)
             act(race, dice);
         leave(race);
@@ -153,7 +164,7 @@ static void *racer(void *context) {
         pthread_barrier_wait(&round_begins);
         if (no_more_rounds)
             return NULL;
-        race_through(&dice);
+        race_through(&dice, context != NULL);
         pthread_barrier_wait(&round_ends);
     }
 }
@@ -162,15 +173,16 @@ static void *racer(void *context) {
  * Rounds
  */
 static void start_round(rn_runtime *runtime, struct dice *dice) {
-    memset(races, 0, sizeof races);
     for (unsigned i = 0; i < RUNS; i++) {
         struct race *race = &races[i];
         bool waits = roll_below(dice, 8) == 0;
         atomic_store(&race->racers_inside, RACERS);
+        race->spins = (unsigned)roll_below(dice, SPINS_MAX);
         race->future = rn_run(runtime, function, .arg = rn_pointer_owned(race, destroy_arg), .on_iter = on_iter,
                               .on_success = on_success, .on_finished = on_finished, .times = 1 + roll_below(dice, 3),
                               .start_in = waits ? (int64_t)roll_below(dice, 20000) : 0);
         check(rn_add_done_callback(race->future, first_callback, race) == RN_OK, "the first callback was refused");
+        atomic_store(&race->started, true);
     }
 }
 
@@ -218,8 +230,9 @@ static void await_end_of_round(void) {
 
 /* The canary loses a callback in the bookkeeping, as a library that drops a completion would. */
 static void play_round(rn_runtime *runtime, struct dice *dice) {
-    start_round(runtime, dice);
+    memset(races, 0, sizeof races);
     pthread_barrier_wait(&round_begins);
+    start_round(runtime, dice);
     pthread_barrier_wait(&round_ends);
     await_end_of_round();
     if (proof_canary)

@@ -236,21 +236,43 @@ static void take(transition next) {
 static const char *const operation_names[] = {"load", "store", "swap", "add", "or", "and"};
 static const char *const order_names[] = {"relaxed", "acquire", "release", "acq_rel", "seq_cst"};
 
+static void print_location(const operation *o) {
+    const location *l = &m.location[o->location];
+    printf(", word at +%td = %#" PRIx64, l->address - (char *)m.exercise->shared, memory_value(o->location));
+}
+
+/* The next operation of a thread, and what the word holds before it; under MC_VIEWS it may read an older value. */
 static void print_step(const thread *t) {
     const operation *o = &t->next;
-    if (o->request == REQUEST_NONE) {
-        printf("woken");
-    } else if (o->request == REQUEST_OPERATE || o->request == REQUEST_CAS) {
-        printf("%s_%s", o->request == REQUEST_CAS ? "cas" : operation_names[o->kind], order_names[o->order]);
+    switch (o->request) {
+    case REQUEST_NONE: printf("woken"); break;
+    case REQUEST_CHOOSE: printf("chooses"); break;
+    case REQUEST_WAIT: printf("waits"); break;
+    case REQUEST_WAKE: printf("wakes"); break;
+    case REQUEST_CAS: printf("cas_%s", order_names[o->order]); break;
+    case REQUEST_OPERATE: printf("%s_%s", operation_names[o->kind], order_names[o->order]); break;
     }
     printf(" in %s", o->where);
-    if (o->request == REQUEST_NONE) return;
-    const location *l = &m.location[o->location];
-    if (o->request != REQUEST_CHOOSE) {
-        printf(", word at +%td = %#" PRIx64, l->address - (char *)m.exercise->shared, memory_value(o->location));
-    }
+    if (o->request == REQUEST_NONE || o->request == REQUEST_CHOOSE) return;
+    print_location(o);
     if (o->request == REQUEST_CAS || o->request == REQUEST_WAIT) printf(", expected %#" PRIx64, o->expected);
-    printf(", value %#" PRIx64, o->value);
+    if (o->request == REQUEST_CAS || (o->request == REQUEST_OPERATE && o->kind != MC_LOAD)) {
+        printf(", operand %#" PRIx64, o->value);
+    }
+}
+
+/* What the step gave the thread: where several results are possible, this one. */
+static void print_result(unsigned index, unsigned outcome) {
+    const thread *t = &m.thread[index];
+    bool has_choice = memory_outcomes(t) > 1;
+    operation o = t->next;
+    if (!has_choice) return;
+    memory_apply(index, outcome);
+    if (o.request == REQUEST_WAKE) {
+        printf("; the sleeper woken is number %u", outcome);
+    } else {
+        printf("; reads %#" PRIx64, t->result);
+    }
 }
 
 static void print_way(void) {
@@ -264,8 +286,10 @@ static void print_way(void) {
         printf("%4zu  thread %u: ", i + 1, next.thread);
         if (next.what == FLUSH) printf("its oldest store is seen by the others");
         if (next.what == RETURN_EARLY) printf("rni_os_wait returns for no reason");
-        if (next.what == STEP) print_step(&m.thread[next.thread]);
-        if (next.what == STEP && next.outcome) printf(", outcome %u", next.outcome);
+        if (next.what == STEP) {
+            print_step(&m.thread[next.thread]);
+            print_result(next.thread, next.outcome);
+        }
         printf("\n");
     }
 }
