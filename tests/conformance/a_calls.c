@@ -266,6 +266,18 @@ RULE(a5_the_list_shows_name_state_age_iteration_and_next_start) {
     rn_release(ticking);
 }
 
+RULE(a5_the_plainest_run_has_its_age_too) {
+    rn_runtime *rn = OPEN_VIRTUAL();
+    rn_future *future = rn_run(rn, wait_ten_hours);
+    assert_int_equal(rn_testing_settle(rn), RN_OK);
+    assert_int_equal(rn_testing_advance(rn, RN_HOURS(4)), RN_OK);
+    rn_run_info infos[2];
+    assert_int_equal(rn_pending(rn, infos, COUNT_OF(infos)), 2);
+    assert_age(info_named(infos, 2, "wait_ten_hours"), RN_HOURS(4));
+    stop_runtime(rn);
+    rn_release(future);
+}
+
 RULE(a5_a_run_that_waits_for_a_worker_is_listed_and_one_that_ended_is_not) {
     rn_runtime *rn = OPEN();
     rn_future *ended = rn_run(rn, nothing, .name = "ended");

@@ -9,7 +9,7 @@
 
 /* Less is no operation, more is a loop that does not end. */
 #define INSTRUCTIONS_MIN 8u
-#define INSTRUCTIONS_MAX 20000u
+#define INSTRUCTIONS_MAX 200000u
 
 /* Code that is not optimised has several times the instructions, most of which move something on its stack. */
 #ifdef __OPTIMIZE__
@@ -61,11 +61,11 @@ static bool play(const struct interleaving *parts, unsigned after) {
     return playing.has_interrupted;
 }
 
-void interleave(const struct interleaving *parts) {
+void interleave_each(unsigned instructions, const struct interleaving *parts) {
     struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO}, former;
     unsigned after = 1;
     sigaction(SIGTRAP, &action, &former);
-    for (; play(parts, after); after += STRIDE) {
+    for (; play(parts, after); after += instructions * STRIDE) {
         parts->judge();
         assert_true(after < INSTRUCTIONS_MAX);
     }
@@ -75,8 +75,11 @@ void interleave(const struct interleaving *parts) {
 
 #else
 
-void interleave(const struct interleaving *parts) {
+void interleave_each(unsigned instructions, const struct interleaving *parts) {
+    (void)instructions;
     (void)parts;
 }
 
 #endif
+
+void interleave(const struct interleaving *parts) { interleave_each(1, parts); }

@@ -17,7 +17,8 @@ struct interleaving {
     void (*judge)(void);        /* asserts what holds after both, whatever their order */
 };
 
-/* Plays every interleaving. */
+/* Plays every interleaving; or, of a long operation, one for each so many instructions. */
 void interleave(const struct interleaving *parts);
+void interleave_each(unsigned instructions, const struct interleaving *parts);
 
 #endif

@@ -48,12 +48,12 @@ TEST(blocks_leave_in_the_order_they_came) {
 TEST(a_few_empty_blocks_are_kept_for_the_next_ones) {
     rni_overflow_init(&overflow);
     uint64_t held = rn_testing_held(RN_FAULT_ALLOCATION);
-    for (size_t i = 0; i < 20; i++) assert_true(push_block(i, 1));
-    for (size_t i = 0; i < 20; i++) take_block(i, 1);
-    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held + 8);
+    for (size_t i = 0; i < 100; i++) assert_true(push_block(i, 1));
+    for (size_t i = 0; i < 100; i++) take_block(i, 1);
+    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held + 64);
     rn_testing_fail(RN_FAULT_ALLOCATION, 1, UINT64_MAX);
-    for (size_t i = 0; i < 8; i++) assert_true(push_block(i, 1));
-    assert_false(push_block(8, 1));
+    for (size_t i = 0; i < 64; i++) assert_true(push_block(i, 1));
+    assert_false(push_block(64, 1));
     assert_int_equal(rn_testing_reached(RN_FAULT_ALLOCATION), 1);
     rn_testing_fail(RN_FAULT_ALLOCATION, 1, 0);
     rni_overflow_destroy(&overflow); /* with blocks in it */

@@ -127,9 +127,9 @@ static void judge(void) {
 TEST(an_entry_of_the_list_is_one_run_even_if_it_ends_meanwhile) {
     opened = rn_open(.workers = 1);
     const struct interleaving ends = {prepare, list, end_run, judge}, replaced = {prepare, list, replace_run, judge};
-    interleave(&ends);
+    interleave_each(29, &ends);
     if (run) rni_run_free(run); /* of the last round, in which nothing interrupted */
-    interleave(&replaced);
+    interleave_each(29, &replaced);
     if (run) rni_run_free(run);
     assert_int_equal(rn_close(opened), RN_OK);
 }
