@@ -331,7 +331,8 @@ enum rn_state {
  * Returns   A value, or an error value: the task's own, or one of the errors.
  * Errors    RN_CANCELLED; RN_FORKED; in a task RN_DEADLOCK, when this wait could never end, or would
  *           leave no thread to run tasks (every one of .spare_workers waits already).
- * Ownership Borrowed from the future, until its release (an RN_DEADLOCK: until the calling task ends).
+ * Ownership Borrowed from the future, until its release (an RN_DEADLOCK: until the calling task's next
+ *           wait that ends so, or its end).
  * Blocks    Until the run is done. In a task: it runs the awaited run itself if nobody has begun it,
  *           else a spare worker takes its place.
  */

@@ -46,7 +46,7 @@ static bool read_run(rn_runtime *runtime, rni_run *run, rn_run_info *info) {
     } else {
         int64_t born = runtime->opened + (int64_t)rni_load_relaxed(&run->born) * 1000000;
         info->age_ns = rni_os_now_coarse() - born;
-        if (runtime->is_virtual || info->age_ns < 0) info->age_ns = 0;
+        if (info->age_ns < 0) info->age_ns = 0;
         info->iteration = info->state == RN_RUNNING ? 1 : 0;
     }
     uint64_t again;

@@ -14,7 +14,7 @@ void rni_schedule_next(rni_plan *plan, int64_t now) {
 }
 
 int64_t rni_schedule_first_due(rn_runtime *runtime) {
-    return (int64_t)rni_load_acquire(&runtime->timers->first_due); /* pairs with the store in note_first */
+    return (int64_t)rni_load_seq_cst(&runtime->timers->first_due); /* pairs with the swap in note_first */
 }
 
 static bool may_wait(rn_runtime *runtime, const rni_plan *plan) {

@@ -53,7 +53,7 @@ static void note_first(rni_timers *timers) {
     uint32_t slot;
     uint64_t tick = first_tick(timers, &slot);
     int64_t due = tick == UINT64_MAX ? RNI_NEVER : (int64_t)(tick << RNI_TICK_SHIFT);
-    rni_store_release(&timers->first_due, (uint64_t)due); /* pairs with the acquire loads of those who sleep by it */
+    rni_swap_seq_cst(&timers->first_due, (uint64_t)due); /* pairs with rni_schedule_first_due: Dekker with the timekeeper's place */
 }
 
 bool rni_timers_add(rni_timers *timers, struct rni_plan *plan) {

@@ -263,3 +263,60 @@ RULE(d6_a_wait_inside_a_task_can_time_out) {
     assert_true(rn_testing_now(rn) == RN_MINUTES(1));
     close_runtime(rn);
 }
+
+static rn_value last_an_hour(rn_call *call) {
+    last_for(call, RN_HOURS(1));
+    return rn_int(1);
+}
+
+/* Waits for a run that nobody has begun, and that lasts longer than the wait may. */
+static rn_value wait_a_minute_for_an_hour(rn_call *call) {
+    rn_future *lasting = rn_run(rn_runtime_of(call), last_an_hour);
+    int code = rn_wait(lasting, RN_MINUTES(1));
+    set_cell(1, rn_testing_now(rn_runtime_of(call)));
+    rn_release(lasting);
+    return rn_int(code);
+}
+
+RULE(d6_a_wait_that_can_time_out_does_so_though_nobody_has_begun_the_run) {
+    rn_runtime *rn = OPEN_VIRTUAL(.workers = 1);
+    assert_ends_with_int(rn_run(rn, wait_a_minute_for_an_hour), RN_TIMED_OUT);
+    assert_true(cell(1) == RN_MINUTES(1));
+    close_runtime(rn);
+}
+
+static rn_value pass_gate_one(rn_call *call) {
+    (void)call;
+    gate_pass(1);
+    return rn_none();
+}
+
+static rn_value wait_for_second_target(rn_call *call, rn_value success, rn_value error) {
+    (void)call, (void)success, (void)error;
+    return rn_keep(rn_result(targets[1]));
+}
+
+static rn_value wait_for_first_target(rn_call *call) {
+    (void)call;
+    gate_pass(2);
+    return rn_keep(rn_result(targets[0]));
+}
+
+/* One of the two is told, whichever waits later, and both end. */
+RULE(d6_a_cycle_through_the_final_hook_of_a_stopped_run_is_told) {
+    threads_only();
+    rn_runtime *rn = OPEN(.workers = 2);
+    targets[0] =
+        rn_run(rn, pass_gate_one, .every = RN_HOURS(1), .on_finished = wait_for_second_target, .name = "stopped");
+    targets[1] = rn_run(rn, wait_for_first_target, .name = "other");
+    gate_await(1, 1);
+    gate_await(2, 1);
+    assert_true(rn_stop(targets[0]));
+    gate_open(2, 1);
+    gate_open(1, 1);
+    close_runtime(rn);
+    assert_error_code(rn_result(targets[0]), RN_DEADLOCK);
+    assert_error_code(rn_result(targets[1]), RN_DEADLOCK);
+    rn_release(targets[0]);
+    rn_release(targets[1]);
+}

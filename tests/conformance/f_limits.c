@@ -192,16 +192,18 @@ RULE(f5_a_large_value_arrives_whole) {
 RULE(f5_a_text_with_a_nul_inside_and_a_text_that_is_none_are_refused) {
     const char *no_text = NULL;
     rn_value inside = rn_text_n("a\0b", 3), last = rn_text_n("ab\0", 3), none = rn_text(no_text),
-             no_bytes = rn_bytes(no_text, 1), empty = rn_text_n("", 0);
+             no_bytes = rn_bytes(no_text, 1), empty = rn_text_n("", 0), printed = rn_textf("a%cb", 0);
     assert_error_code(inside, RN_INVALID);
     assert_error_code(last, RN_INVALID);
     assert_error_code(none, RN_INVALID);
     assert_error_code(no_bytes, RN_INVALID);
+    assert_error_code(printed, RN_INVALID);
     assert_string_equal(rn_as_text(empty), "");
     rn_drop(inside);
     rn_drop(last);
     rn_drop(none);
     rn_drop(no_bytes);
+    rn_drop(printed);
     rn_drop(empty);
 }
 

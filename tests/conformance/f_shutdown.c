@@ -119,6 +119,48 @@ RULE(f3_closing_by_stopping_cancels_what_waits_for_a_worker) {
     for (unsigned i = 0; i < workers; i++) rn_release(busy[i]);
 }
 
+/* Starts a run that its only worker cannot begin meanwhile, and waits for it when the runtime is being stopped. */
+static rn_value wait_when_stopped(rn_call *call) {
+    rn_future *unbegun = rn_run(rn_runtime_of(call), note_event, .arg = rn_int(7));
+    gate_pass(1);
+    while (!rn_stopping(call)) sched_yield();
+    rn_value result = rn_keep(rn_result(unbegun));
+    rn_release(unbegun);
+    return result;
+}
+
+RULE(f3_closing_by_stopping_begins_no_run_that_a_task_waits_for) {
+    rn_runtime *rn = OPEN(.workers = 1);
+    rn_future *future = rn_run(rn, wait_when_stopped);
+    gate_await(1, 1);
+    gate_open(1, 1);
+    stop_runtime(rn);
+    assert_ends_with_error(future, RN_CANCELLED);
+    assert_story(7, "");
+}
+
+static rn_value start_endless(rn_call *call) {
+    rn_task task = scripted_task(2);
+    task.start_in = RN_DAYS(1);
+    task.every = RN_DAYS(1);
+    return rn_int(rn_submit_detached(rn_runtime_of(call), &task));
+}
+
+RULE(f3_draining_does_not_wait_for_endless_runs_that_have_not_begun) {
+    rn_runtime *rn = OPEN_VIRTUAL();
+    rn_task task = scripted_task(1);
+    task.start_in = RN_DAYS(1);
+    task.every = RN_HOURS(1);
+    rn_future *before = rn_submit(rn, &task);
+    rn_future *during = rn_run(rn, start_endless, .start_in = RN_HOURS(1));
+    close_runtime(rn);
+    assert_ends_with_error(before, RN_CANCELLED);
+    assert_int_equal(rn_wait(during, 0), RN_OK);
+    rn_release(during);
+    assert_story(1, "");
+    assert_story(2, "");
+}
+
 RULE(f3_a_deadline_ends_the_wait_and_the_runtime_can_be_closed_again) {
     rn_runtime *rn = OPEN();
     rn_future *future = rn_run(rn, hold, .arg = rn_int(1), .name = "holder");
@@ -207,6 +249,26 @@ RULE(f3_closing_from_a_task_or_hook_is_a_deadlock_and_changes_nothing) {
     for (int i = 1; i <= 3; i++) assert_int_equal(cell(i), RN_DEADLOCK);
     assert_ends_with_int(rn_run(rn, give_back, .arg = rn_int(2)), 2);
     close_runtime(rn);
+}
+
+static void close_in_callback(rn_future *future, void *context) {
+    (void)future;
+    add_to_cell(1, rn_close((rn_runtime *)context, .within = RN_SECONDS(1)) == RN_DEADLOCK);
+}
+
+RULE(f3_closing_from_a_done_callback_is_a_deadlock_and_changes_nothing) {
+    rn_runtime *rn = OPEN();
+    hold_every_worker(rn);
+    rn_future *cancelled = rn_run(rn, nothing), *ended = rn_run(rn, nothing);
+    assert_int_equal(rn_add_done_callback(cancelled, close_in_callback, rn), RN_OK);
+    assert_int_equal(rn_add_done_callback(ended, close_in_callback, rn), RN_OK);
+    assert_true(rn_cancel(cancelled));
+    assert_int_equal(cell(1), 1);
+    free_every_worker();
+    close_runtime(rn);
+    assert_int_equal(cell(1), 2);
+    rn_release(cancelled);
+    rn_release(ended);
 }
 
 RULE(f3_closing_twice_is_told) {

@@ -113,8 +113,10 @@ struct hook_counts {
 };
 
 static struct hook_counts hook_counts(void) {
-    return (struct hook_counts){atomic_load(&tally.on_iters), atomic_load(&tally.on_successes), atomic_load(&tally.on_errors),
-                                atomic_load(&tally.on_finisheds)};
+    return (struct hook_counts){.iter = atomic_load(&tally.on_iters),
+                                .success = atomic_load(&tally.on_successes),
+                                .error = atomic_load(&tally.on_errors),
+                                .finished = atomic_load(&tally.on_finisheds)};
 }
 
 /* A run has all its final hooks, or none because it never began. */

@@ -209,12 +209,6 @@ void gate_wait(struct gate *gate) {
     pthread_mutex_unlock(&gate->mutex);
 }
 
-void gate_close(struct gate *gate) {
-    pthread_mutex_lock(&gate->mutex);
-    gate->is_open = false;
-    pthread_mutex_unlock(&gate->mutex);
-}
-
 void counter_add(struct counter *counter, uint64_t more) {
     pthread_mutex_lock(&counter->mutex);
     counter->count += more;

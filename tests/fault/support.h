@@ -124,7 +124,6 @@ struct gate {
 
 void gate_open(struct gate *gate);
 void gate_wait(struct gate *gate);
-void gate_close(struct gate *gate); /* for another round; nobody waits at it */
 
 /* A count that threads raise, and that one can wait for. */
 struct counter {

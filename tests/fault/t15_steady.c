@@ -201,7 +201,7 @@ static void prove_kind(const struct kind *kind, rn_runtime *runtime, uint64_t ro
     play(kind, runtime, rounds);
     uint64_t allocations = rn_testing_reached(RN_FAULT_ALLOCATION), mappings = rn_testing_reached(RN_FAULT_MAPPING);
     uint64_t threads = rn_testing_reached(RN_FAULT_THREAD_START);
-    check(allocations == 0 && mappings == 0 && threads == 0, "%s: %llu allocations, %llu mappings, %llu threads started",
+    check(allocations == 0 && mappings == 0 && threads == 0, "%s: %llu allocations, %llu mappings, %llu threads",
           kind->name, (unsigned long long)allocations, (unsigned long long)mappings, (unsigned long long)threads);
     check_footprint(before, kind->name);
     printf("  %-34s %llu tasks: %llu allocations, %llu mappings\n", kind->name, (unsigned long long)(rounds * WINDOW),

@@ -58,7 +58,7 @@ static void check_runs(rn_runtime *runtime) {
         check_int(futures[i], i * i, "a task");
     check(atomic_load(&ran) - before == TASKS, "%d runs of %d tasks", (int)(atomic_load(&ran) - before), TASKS);
     check_int(rn_run(runtime, square, .arg = rn_int(3), .start_in = RN_MICROSECONDS(100)), 9, "a delayed task");
-    check_int(rn_run(runtime, square, .arg = rn_int(3), .every = RN_MICROSECONDS(50), .times = 3), 9, "a periodic task");
+    check_int(rn_run(runtime, square, .arg = rn_int(3), .every = RN_MICROSECONDS(50), .times = 3), 9, "a periodic one");
     check_int(rn_run(runtime, waits_for_the_clock), 25, "a task that waits for the clock");
 }
 

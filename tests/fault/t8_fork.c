@@ -253,8 +253,9 @@ static void fork_somewhere(struct dice *dice) {
         fork_once(dice);
         return;
     }
-    rn_future *future = place == 2 ? rn_run(handles.runtime, fork_in_task, .arg = rn_pointer(dice))
-                                   : rn_run(handles.runtime, nothing, .on_finished = fork_in_hook, .arg = rn_pointer(dice));
+    rn_value arg = rn_pointer(dice);
+    rn_future *future = place == 2 ? rn_run(handles.runtime, fork_in_task, .arg = arg)
+                                   : rn_run(handles.runtime, nothing, .arg = arg, .on_finished = fork_in_hook);
     check(rn_wait(future, -1) == RN_OK, "a task that forks did not end");
     rn_release(future);
 }

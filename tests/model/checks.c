@@ -15,7 +15,8 @@ static void print_run(const mc_exercise *e, const mc_counts *c, double seconds) 
            memory_names[e->memory], bound, c->states, c->steps, c->ends, seconds);
 }
 
-int mc_main(const char *check, const mc_run *runs, size_t count, void (*choose)(const void *shape), int argc, char **argv) {
+int mc_main(const char *check, const mc_run *runs, size_t count, void (*choose)(const void *shape), int argc,
+            char **argv) {
     bool torture = getenv("RUNIUM_TORTURE") != NULL;
     uint64_t states = 0, steps = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);

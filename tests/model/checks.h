@@ -15,6 +15,7 @@ typedef struct mc_run {
 
 /* Runs all; prints a line for each and at last the sum: "<check>: <states> states, 0 errors". Returns main()'s
  * value: 0, or 1 if there was an error. */
-int mc_main(const char *check, const mc_run *runs, size_t count, void (*choose)(const void *shape), int argc, char **argv);
+int mc_main(const char *check, const mc_run *runs, size_t count, void (*choose)(const void *shape), int argc,
+            char **argv);
 
 #endif

@@ -278,31 +278,43 @@ static void at_end(void) {
 
 static void choose(const void *chosen) { shape = chosen; }
 
-#define RUN(text, model, bound, count, ...)                                                                        \
-    {.exercise = {.name = text, .threads = count, .start = start, .thread = thread, .at_end = at_end, .shared = &shared, \
-                  .shared_size = sizeof shared, .memory = model, .preemptions = bound},                               \
-     .shape = &(const struct shape){.threads = count, __VA_ARGS__}}
-#define EACH(text, count, ...)                          \
-    RUN(text, MC_SC, MC_ALL, count, __VA_ARGS__),       \
-    RUN(text, MC_TSO, MC_ALL, count, __VA_ARGS__),      \
-    RUN(text, MC_VIEWS, MC_ALL, count, __VA_ARGS__)
-#define DUE RNI_QUEUED | RNI_CLAIMABLE
+/* The roles, how many callbacks each adder adds, how many iterations the run has, and its flags. */
+#define DUE (RNI_QUEUED | RNI_CLAIMABLE)
+#define LATER RNI_QUEUED
+#define SHAPE(a, i, f, ...) .adds = a, .iterations = i, .flags = f, .roles = {__VA_ARGS__}
+#define RUN(is_long, text, model, most, count, ...)                                                      \
+    {.exercise = {.name = text, .threads = count, .start = start, .thread = thread, .at_end = at_end,       \
+                  .shared = &shared, .shared_size = sizeof shared, .memory = model, .preemptions = most},  \
+     .shape = &(const struct shape){.threads = count, __VA_ARGS__}, .torture = is_long}
+#define EACH(text, count, ...)                               \
+    RUN(false, text, MC_SC, MC_ALL, count, __VA_ARGS__),     \
+    RUN(false, text, MC_TSO, MC_ALL, count, __VA_ARGS__),    \
+    RUN(false, text, MC_VIEWS, MC_ALL, count, __VA_ARGS__)
+#define LONG(text, count, ...)                              \
+    RUN(true, text, MC_SC, MC_ALL, count, __VA_ARGS__),     \
+    RUN(true, text, MC_TSO, MC_ALL, count, __VA_ARGS__),    \
+    RUN(true, text, MC_VIEWS, 4, count, __VA_ARGS__)
 
 static const mc_run runs[] = {
-    EACH("worker and sleeper", 2, .roles = {WORKER, SLEEPER}, .iterations = 1, .flags = DUE),
-    EACH("worker, adder and sleeper", 3, .roles = {WORKER, ADDER, SLEEPER}, .adds = 2, .iterations = 1, .flags = DUE),
-    EACH("worker, claimer and canceller", 3, .roles = {WORKER, CLAIMER, CANCELLER}, .iterations = 1, .flags = DUE),
-    EACH("worker, canceller and adder", 3, .roles = {WORKER, CANCELLER, ADDER}, .adds = 2, .iterations = 1, .flags = DUE),
-    EACH("worker and two cancellers", 3, .roles = {WORKER, CANCELLER, CANCELLER}, .iterations = 1, .flags = DUE),
-    EACH("timer, worker, canceller", 3, .roles = {TIMER, WORKER, CANCELLER}, .iterations = 1, .flags = RNI_QUEUED),
-    EACH("timer, worker, closer, sleeper", 4, .roles = {TIMER, WORKER, CLOSER, SLEEPER}, .iterations = 1, .flags = RNI_QUEUED),
-    EACH("closer, canceller, adder", 3, .roles = {CLOSER, CANCELLER, ADDER}, .adds = 1, .iterations = 1, .flags = RNI_QUEUED),
-    EACH("timer, worker, stopper, two ticks", 3, .roles = {TIMER, WORKER, STOPPER}, .iterations = 2, .flags = RNI_QUEUED),
-    EACH("timer, worker, claimer, two ticks", 3, .roles = {TIMER, WORKER, CLAIMER}, .iterations = 2, .flags = RNI_QUEUED),
-    EACH("worker, claimer, canceller, adder", 4, .roles = {WORKER, CLAIMER, CANCELLER, ADDER}, .adds = 1, .iterations = 1, .flags = DUE),
-    EACH("detached", 1, .roles = {WORKER}, .iterations = 1, .flags = DUE | RNI_RELEASED, .detached = true),
-    EACH("timer, worker, detached, two ticks", 2, .roles = {TIMER, WORKER}, .iterations = 2, .flags = RNI_QUEUED | RNI_RELEASED),
-    EACH("worker, two adders, sleeper", 4, .roles = {WORKER, ADDER, ADDER, SLEEPER}, .adds = 1, .iterations = 1, .flags = DUE),
+    EACH("worker and sleeper", 2, SHAPE(0, 1, DUE, WORKER, SLEEPER)),
+    EACH("worker, adder and sleeper", 3, SHAPE(2, 1, DUE, WORKER, ADDER, SLEEPER)),
+    EACH("worker, claimer and canceller", 3, SHAPE(0, 1, DUE, WORKER, CLAIMER, CANCELLER)),
+    EACH("worker, canceller and adder", 3, SHAPE(2, 1, DUE, WORKER, CANCELLER, ADDER)),
+    EACH("worker and two cancellers", 3, SHAPE(0, 1, DUE, WORKER, CANCELLER, CANCELLER)),
+    EACH("timer, worker, canceller", 3, SHAPE(0, 1, LATER, TIMER, WORKER, CANCELLER)),
+    EACH("timer, worker, closer, sleeper", 4, SHAPE(0, 1, LATER, TIMER, WORKER, CLOSER, SLEEPER)),
+    EACH("closer, canceller, adder", 3, SHAPE(1, 1, LATER, CLOSER, CANCELLER, ADDER)),
+    EACH("timer, worker, stopper, two ticks", 3, SHAPE(0, 2, LATER, TIMER, WORKER, STOPPER)),
+    EACH("timer, worker, claimer, two ticks", 3, SHAPE(0, 2, LATER, TIMER, WORKER, CLAIMER)),
+    EACH("detached", 1, SHAPE(0, 1, DUE | RNI_RELEASED, WORKER), .detached = true),
+    EACH("detached, two ticks", 2, SHAPE(0, 2, LATER | RNI_RELEASED, TIMER, WORKER)),
+    EACH("worker, claimer, canceller, adder", 4, SHAPE(1, 1, DUE, WORKER, CLAIMER, CANCELLER, ADDER)),
+    EACH("worker, two adders, sleeper", 4, SHAPE(1, 1, DUE, WORKER, ADDER, ADDER, SLEEPER)),
+    LONG("worker, claimer, canceller, adder, sleeper", 5, SHAPE(1, 1, DUE, WORKER, CLAIMER, CANCELLER, ADDER, SLEEPER)),
+    LONG("worker, claimer, canceller, two adders", 5, SHAPE(1, 1, DUE, WORKER, CLAIMER, CANCELLER, ADDER, ADDER)),
+    LONG("timer, worker, stopper, claimer, two ticks", 4, SHAPE(0, 2, LATER, TIMER, WORKER, STOPPER, CLAIMER)),
+    LONG("timer, worker, stopper, adder, sleeper, two ticks", 5,
+         SHAPE(1, 2, LATER, TIMER, WORKER, STOPPER, ADDER, SLEEPER)),
 };
 
 int main(int argc, char **argv) { return mc_main("T2", runs, sizeof runs / sizeof *runs, choose, argc, argv); }

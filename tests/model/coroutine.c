@@ -48,7 +48,7 @@ __attribute__((noinline)) static void start_thread(unsigned index) {
     m.current = NOBODY;
     const char *low = m.thread[index].context[2];
     if (low < stacks[index] || low >= stacks[index] + STACK_SIZE) {
-        mc_fail(__FILE__, __LINE__, "this compiler's __builtin_setjmp does not keep the stack pointer in the third word");
+        mc_fail(__FILE__, __LINE__, "__builtin_setjmp does not keep the stack pointer in the third word here");
     }
 }
 

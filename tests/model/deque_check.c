@@ -132,21 +132,31 @@ static void at_end(void) {
 
 static void choose(const void *chosen) { shape = chosen; }
 
-#define RUN(text, model, count, ...)                                                                                   \
-    {.exercise = {.name = text, .threads = count, .start = start, .thread = thread, .at_end = at_end, .shared = &shared,                \
-                  .shared_size = sizeof shared, .memory = model, .preemptions = MC_ALL},                              \
-     .shape = &(const struct shape){.lax = (model) == MC_VIEWS, __VA_ARGS__}}
-#define EACH(text, count, ...) \
-    RUN(text, MC_SC, count, __VA_ARGS__), RUN(text, MC_TSO, count, __VA_ARGS__), RUN(text, MC_VIEWS, count, __VA_ARGS__)
+#define RUN(is_long, text, model, count, ...)                                                             \
+    {.exercise = {.name = text, .threads = count, .start = start, .thread = thread, .at_end = at_end,        \
+                  .shared = &shared, .shared_size = sizeof shared, .memory = model, .preemptions = MC_ALL},  \
+     .shape = &(const struct shape){.lax = (model) == MC_VIEWS, __VA_ARGS__}, .torture = is_long}
+#define EACH_OF(is_long, text, count, ...)                \
+    RUN(is_long, text, MC_SC, count, __VA_ARGS__),        \
+    RUN(is_long, text, MC_TSO, count, __VA_ARGS__),       \
+    RUN(is_long, text, MC_VIEWS, count, __VA_ARGS__)
+#define EACH(text, count, ...) EACH_OF(false, text, count, __VA_ARGS__)
+#define LONG(text, count, ...) EACH_OF(true, text, count, __VA_ARGS__)
+#define PLANS(...) .plans = {__VA_ARGS__}
+#define CALLS(...) .calls = {__VA_ARGS__}
 
 static const mc_run runs[] = {
-    EACH("owner and thief", 2, .plans = {OWNER_ANY, THIEF_STEALS}, .calls = {3, 2}),
-    EACH("owner and two thieves", 3, .plans = {OWNER_ANY, THIEF_STEALS, THIEF_STEALS}, .calls = {3, 1, 1}),
-    EACH("two thieves that take", 3, .plans = {OWNER_PUSHES, THIEF_TAKES, THIEF_TAKES}, .calls = {2, 1, 1}),
-    EACH("owner that takes, and a thief", 2, .plans = {OWNER_TAKES, THIEF_STEALS}, .calls = {3, 2}),
-    EACH("at 2^32", 2, .plans = {OWNER_ANY, THIEF_STEALS}, .calls = {3, 2}, .first = UINT32_MAX),
-    EACH("at 2^64", 2, .plans = {OWNER_ANY, THIEF_STEALS}, .calls = {3, 2}, .first = UINT64_MAX),
-    EACH("slots used again", 2, .plans = {OWNER_ANY, THIEF_STEALS}, .calls = {6, 1}),
+    EACH("owner and thief", 2, PLANS(OWNER_ANY, THIEF_STEALS), CALLS(3, 2)),
+    EACH("owner and two thieves", 3, PLANS(OWNER_ANY, THIEF_STEALS, THIEF_STEALS), CALLS(3, 1, 1)),
+    EACH("two thieves that take", 3, PLANS(OWNER_PUSHES, THIEF_TAKES, THIEF_TAKES), CALLS(3, 2, 1)),
+    EACH("owner that takes, and a thief", 2, PLANS(OWNER_TAKES, THIEF_STEALS), CALLS(3, 2)),
+    EACH("at 2^32", 2, PLANS(OWNER_ANY, THIEF_STEALS), CALLS(3, 2), .first = UINT32_MAX),
+    EACH("at 2^64", 2, PLANS(OWNER_ANY, THIEF_STEALS), CALLS(3, 2), .first = UINT64_MAX),
+    EACH("slots used again", 2, PLANS(OWNER_ANY, THIEF_STEALS), CALLS(6, 1)),
+    EACH("slots used again, takes", 3, PLANS(OWNER_PUSHES, THIEF_TAKES, THIEF_TAKES), CALLS(4, 1, 2)),
+    EACH("owner and two thieves, longer", 3, PLANS(OWNER_ANY, THIEF_STEALS, THIEF_STEALS), CALLS(4, 2, 1)),
+    LONG("owner and two thieves, longest", 3, PLANS(OWNER_ANY, THIEF_STEALS, THIEF_STEALS), CALLS(4, 2, 2)),
+    LONG("slots used twice again", 2, PLANS(OWNER_ANY, THIEF_STEALS), CALLS(7, 2)),
 };
 
 int main(int argc, char **argv) { return mc_main("T3", runs, sizeof runs / sizeof *runs, choose, argc, argv); }

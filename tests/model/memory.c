@@ -303,7 +303,8 @@ static void set_next(uint64_t value, uint64_t expected, const char *where) {
     *o = (operation){.value = value, .expected = expected, .where = where};
 }
 
-uint64_t mc_operate(enum mc_kind kind, enum mc_order order, void *word, size_t size, uint64_t value, const char *where) {
+uint64_t mc_operate(enum mc_kind kind, enum mc_order order, void *word, size_t size, uint64_t value,
+                    const char *where) {
     if (m.current == NOBODY) return operate_at_once(kind, word, size, value);
     set_next(value, 0, where);
     m.thread[m.current].next.kind = kind;

@@ -271,41 +271,61 @@ static void at_end(void) {
     mc_assert(field(16) == 0);
     mc_assert(field(32) == 0);
     mc_assert(shape->closes || field(48) == 0);
-    for (unsigned i = shape->producers; i < shape->producers + shape->workers; i++) mc_assert(mc_sleeps(i) != shape->closes);
+    unsigned threads = shape->producers + shape->workers;
+    for (unsigned i = shape->producers; i < threads; i++) mc_assert(mc_sleeps(i) != shape->closes);
 }
 
 static void choose(const void *chosen) { shape = chosen; }
 
-#define RUN(text, model, most, early, p, w, ...)                                                                     \
-    {.exercise = {.name = text, .threads = (p) + (w), .start = start, .thread = thread, .at_state = at_state,             \
-                  .at_end = at_end, .shared = &shared, .shared_size = sizeof shared, .memory = model,                    \
-                  .preemptions = most, .early_returns = early},                                                      \
-     .shape = &(const struct shape){.producers = p, .workers = w, __VA_ARGS__}}
-#define EACH(text, ...) \
-    RUN(text, MC_SC, MC_ALL, __VA_ARGS__), RUN(text, MC_TSO, MC_ALL, __VA_ARGS__), RUN(text, MC_VIEWS, MC_ALL, __VA_ARGS__)
+/* Producers, workers, seats; and the rest of the shape. */
+#define SHAPE(p, w, s, ...) (&(const struct shape){.producers = p, .workers = w, .seats = s, __VA_ARGS__})
+#define RUN(is_long, text, model, most, early, count, chosen)                                                \
+    {.exercise = {.name = text, .threads = count, .start = start, .thread = thread, .at_state = at_state,       \
+                  .at_end = at_end, .shared = &shared, .shared_size = sizeof shared, .memory = model,           \
+                  .preemptions = most, .early_returns = early},                                              \
+     .shape = chosen, .torture = is_long}
+#define BOUND(most, text, model, count, chosen) RUN(false, text, model, most, 0, count, chosen)
+#define ALL(text, model, count, chosen) RUN(false, text, model, MC_ALL, 0, count, chosen)
+#define LONG(most, text, model, count, chosen) RUN(true, text, model, most, 0, count, chosen)
+#define EACH(text, early, count, chosen)                         \
+    RUN(false, text, MC_SC, MC_ALL, early, count, chosen),       \
+    RUN(false, text, MC_TSO, MC_ALL, early, count, chosen),      \
+    RUN(false, text, MC_VIEWS, MC_ALL, early, count, chosen)
 
 static const mc_run runs[] = {
-    EACH("1 producer, 1 worker, 2 tasks", 0, 1, 1, .seats = 1, .tasks = 2),
-    EACH("1 producer, 1 worker, waits that end early", 2, 1, 1, .seats = 1, .tasks = 1),
-    EACH("1 producer, 2 workers, 1 task", 0, 1, 2, .seats = 2, .tasks = 1),
-    EACH("1 producer that closes, 2 workers", 0, 1, 2, .seats = 2, .tasks = 1, .closes = true),
-    EACH("2 producers, 1 worker", 0, 2, 1, .seats = 1, .tasks = 1),
-    RUN("a task blocks until the next has run", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 2, .first = BLOCKS),
-    RUN("a task blocks until the next has run, 3 tasks", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 3, .first = BLOCKS),
-    RUN("a task is busy until the next has run", MC_SC, MC_ALL, 0, 1, 2, .seats = 2, .tasks = 2, .first = IS_BUSY),
-    RUN("a task starts another", MC_SC, MC_ALL, 0, 1, 2, .seats = 2, .tasks = 1, .first = STARTS_ANOTHER),
-    RUN("a timer, 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_timer = true),
-    RUN("a timer, 2 workers, 1 seat", MC_TSO, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_timer = true),
-    RUN("mail for one of 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true),
-    RUN("mail for one of 2 workers, 1 seat", MC_TSO, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true),
-    RUN("mail and a timer, 2 workers, 1 seat", MC_SC, 3, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 1, .has_mail = true, .has_timer = true),
-    RUN("1 producer, 2 workers, 2 tasks", MC_SC, MC_ALL, 0, 1, 2, .seats = 2, .tasks = 2),
-    RUN("1 producer, 2 workers, 1 seat", MC_SC, MC_ALL, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 2),
-    RUN("1 producer, 2 workers, 1 seat", MC_VIEWS, 3, 0, 1, 2, .seats = 1, .spares = 1, .tasks = 2),
-    RUN("1 producer, 2 workers, waits that end early", MC_SC, MC_ALL, 1, 1, 2, .seats = 2, .tasks = 1),
-    RUN("2 producers, 2 workers", MC_SC, MC_ALL, 0, 2, 2, .seats = 2, .tasks = 1),
-    RUN("2 producers, 2 workers", MC_TSO, MC_ALL, 0, 2, 2, .seats = 2, .tasks = 1),
-    RUN("2 producers, 2 workers", MC_VIEWS, 3, 0, 2, 2, .seats = 2, .tasks = 1),
+    EACH("1 producer, 1 worker, 2 tasks", 0, 2, SHAPE(1, 1, 1, .tasks = 2)),
+    EACH("1 producer, 1 worker, waits that end early", 2, 2, SHAPE(1, 1, 1, .tasks = 1)),
+    EACH("1 producer, 2 workers, 1 task", 0, 3, SHAPE(1, 2, 2, .tasks = 1)),
+    EACH("1 producer that closes, 2 workers", 0, 3, SHAPE(1, 2, 2, .tasks = 1, .closes = true)),
+    EACH("2 producers, 1 worker", 0, 3, SHAPE(2, 1, 1, .tasks = 1)),
+    ALL("a task blocks until the next has run", MC_SC, 3, SHAPE(1, 2, 1, .tasks = 2, .spares = 1, .first = BLOCKS)),
+    ALL("a task blocks until the next has run, 3 tasks", MC_SC, 3,
+        SHAPE(1, 2, 1, .tasks = 3, .spares = 1, .first = BLOCKS)),
+    ALL("a task is busy until the next has run", MC_SC, 3, SHAPE(1, 2, 2, .tasks = 2, .first = IS_BUSY)),
+    ALL("a task starts another", MC_SC, 3, SHAPE(1, 2, 2, .tasks = 1, .first = STARTS_ANOTHER)),
+    ALL("a timer, 2 workers, 1 seat", MC_SC, 3, SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_timer = true)),
+    ALL("a timer, 2 workers, 1 seat", MC_TSO, 3, SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_timer = true)),
+    ALL("mail for one of 2 workers, 1 seat", MC_SC, 3, SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_mail = true)),
+    ALL("mail for one of 2 workers, 1 seat", MC_TSO, 3, SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_mail = true)),
+    BOUND(3, "mail and a timer, 2 workers, 1 seat", MC_SC, 3,
+          SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_mail = true, .has_timer = true)),
+    ALL("1 producer, 2 workers, 2 tasks", MC_SC, 3, SHAPE(1, 2, 2, .tasks = 2)),
+    ALL("1 producer, 2 workers, 1 seat", MC_SC, 3, SHAPE(1, 2, 1, .tasks = 2, .spares = 1)),
+    BOUND(3, "1 producer, 2 workers, 1 seat", MC_VIEWS, 3, SHAPE(1, 2, 1, .tasks = 2, .spares = 1)),
+    RUN(false, "1 producer, 2 workers, waits that end early", MC_SC, MC_ALL, 1, 3, SHAPE(1, 2, 2, .tasks = 1)),
+    ALL("2 producers, 2 workers", MC_SC, 4, SHAPE(2, 2, 2, .tasks = 1)),
+    ALL("2 producers, 2 workers", MC_TSO, 4, SHAPE(2, 2, 2, .tasks = 1)),
+    BOUND(3, "2 producers, 2 workers", MC_VIEWS, 4, SHAPE(2, 2, 2, .tasks = 1)),
+    LONG(MC_ALL, "1 producer, 2 workers, 2 tasks", MC_VIEWS, 3, SHAPE(1, 2, 2, .tasks = 2)),
+    LONG(4, "a task blocks until the next has run", MC_VIEWS, 3,
+         SHAPE(1, 2, 1, .tasks = 2, .spares = 1, .first = BLOCKS)),
+    LONG(MC_ALL, "mail and a timer, 2 workers, 1 seat", MC_TSO, 3,
+         SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_mail = true, .has_timer = true)),
+    LONG(MC_ALL, "3 producers, 2 workers", MC_SC, 5, SHAPE(3, 2, 2, .tasks = 1)),
+    LONG(3, "1 producer, 3 workers, 2 seats, a task blocks", MC_SC, 4,
+         SHAPE(1, 3, 2, .tasks = 3, .spares = 1, .first = BLOCKS)),
+    LONG(4, "2 producers, 3 workers", MC_SC, 5, SHAPE(2, 3, 3, .tasks = 1)),
+    LONG(4, "2 producers, 2 workers", MC_VIEWS, 4, SHAPE(2, 2, 2, .tasks = 1)),
 };
 
 int main(int argc, char **argv) { return mc_main("T1", runs, sizeof runs / sizeof *runs, choose, argc, argv); }

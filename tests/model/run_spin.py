@@ -58,7 +58,8 @@ MODELS = {
 
 
 def run(command, folder):
-    result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    result = subprocess.run(command, cwd=folder, check=False, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if result.returncode != 0:
         sys.exit(f'{command}\n{result.stdout}')
     return result.stdout

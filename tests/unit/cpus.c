@@ -23,6 +23,13 @@ int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
 
+static long cpus_online; /* what sysconf() says; 0: the truth */
+
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+long __wrap_sysconf(int name) { return name == _SC_NPROCESSORS_ONLN && cpus_online ? cpus_online : __real_sysconf(name); }
+
 int __wrap_open64(const char *path, int flags, ...) {
     if (strncmp(path, "/sys/", 5) != 0 && strncmp(path, "/proc/", 6) != 0) return __real_open64(path, flags, 0600);
     for (size_t i = 0; i < file_count; i++) {
@@ -70,6 +77,11 @@ TEST(without_a_quota_the_mask_counts) {
 TEST(more_cpus_than_a_mask_holds_are_those_that_are_online) {
     CPUS(0, {"/proc/self/cgroup", "0::/\n"});
     assert_int_equal(rni_os_cpu_count(), online());
+    cpus_online = 5000;
+    assert_int_equal(rni_os_cpu_count(), 5000);
+    cpus_online = -1; /* not even that is known */
+    assert_int_equal(rni_os_cpu_count(), 1);
+    cpus_online = 0;
 }
 
 TEST(a_quota_is_rounded_up) {

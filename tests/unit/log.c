@@ -176,7 +176,7 @@ TEST(to_log_nothing_says_nothing) {
 
 static rni_a32 gate; /* 1: open */
 
-static rn_value hold(rn_call *call) {
+static rn_value linger(rn_call *call) {
     while (!rni_load_acquire(&gate) && !rn_stopping(call)) rni_os_wait(&gate, 0, rni_os_now() + RN_MILLISECONDS(2));
     return rn_none();
 }
@@ -184,7 +184,7 @@ static rn_value hold(rn_call *call) {
 /* Keeps the runtime open until its first word about it. */
 static void open_gate(void *context, const rn_log_record *record) {
     write_down(context, record);
-    rni_store_release(&gate, 1); /* pairs with hold */
+    rni_store_release(&gate, 1); /* pairs with linger */
 }
 
 TEST(a_close_that_takes_longer_says_for_what_it_waits) {
@@ -192,7 +192,7 @@ TEST(a_close_that_takes_longer_says_for_what_it_waits) {
     rni_store_relaxed(&gate, 0);
     rn_runtime *runtime = rn_open(.workers = 1, .log = open_gate, .log_context = &book);
     rn_future *futures[7];
-    for (int i = 0; i < 7; i++) futures[i] = rn_run(runtime, hold, .name = i < 3 ? "a name" : NULL);
+    for (int i = 0; i < 7; i++) futures[i] = rn_run(runtime, linger, .name = i < 3 ? "a name" : NULL);
     while (rn_state(futures[0]) == RN_WAITING) rni_os_yield();
     assert_int_equal(rn_close(runtime), RN_OK);
     assert_int_equal(book.level, RN_LOG_WARNING);
@@ -207,7 +207,7 @@ TEST(a_close_that_runs_out_of_time_names_what_is_left) {
     memset(&book, 0, sizeof book);
     rni_store_relaxed(&gate, 0);
     rn_runtime *runtime = rn_open(.workers = 1, .log = write_down, .log_context = &book);
-    rn_future *future = rn_run(runtime, hold, .name = "the last");
+    rn_future *future = rn_run(runtime, linger, .name = "the last");
     while (rn_state(future) == RN_WAITING) rni_os_yield();
     assert_int_equal(rn_close(runtime, .within = 1), RN_TIMED_OUT);
     assert_int_equal(book.level, RN_LOG_ERROR);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -177,6 +177,32 @@ TEST(a_stack_that_cannot_be_found_has_nothing_left) {
     refuse.getstack = false;
 }
 
+/* A thread may run on a stack of the program's own, of which nothing is known: here one below its own. */
+static ucontext_t own_context, other_context;
+
+static void look_from_below(void) { seen.stack_left = rni_os_stack_left(); }
+
+static void *look_from_another_stack(void *stack) {
+    getcontext(&other_context);
+    other_context.uc_stack.ss_sp = stack;
+    other_context.uc_stack.ss_size = 65536;
+    other_context.uc_link = &own_context;
+    makecontext(&other_context, look_from_below, 0);
+    swapcontext(&own_context, &other_context);
+    return NULL;
+}
+
+TEST(on_another_stack_nothing_is_left) {
+    rni_os_thread thread;
+    void *stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    if (stack == MAP_FAILED) return;
+    seen.stack_left = 1;
+    assert_int_equal(rni_os_thread_start(&thread, look_from_another_stack, stack), RN_OK);
+    rni_os_thread_join(thread);
+    assert_int_equal(seen.stack_left, 0);
+    munmap(stack, 65536);
+}
+
 TEST(a_thread_that_is_refused_leaves_nothing_behind) {
     rni_os_thread thread;
     sigset_t before, after;
@@ -272,6 +298,8 @@ TEST(a_wait_ends_at_once_where_the_word_differs_and_by_its_deadline_else) {
     int64_t deadline = rni_os_now() + RN_MILLISECONDS(5);
     while (rni_os_now() < deadline) rni_os_wait(&word, 5, deadline);
     rni_os_wait(&word, 5, 0);
+    rn_testing_fail(RN_FAULT_FUTEX, 1, 1);
+    rni_os_wait(&word, 5, -1);
     rni_os_wake(&word, INT_MAX);
     assert_int_equal(errno, 0); /* what the kernel answered is nobody's error */
 }

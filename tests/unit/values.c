@@ -100,6 +100,8 @@ TEST(texts_and_bytes_that_cannot_be_say_why) {
     assert_fails(rn_text_n(NULL, 1), RN_INVALID, "rn_text_n: the text is NULL");
     assert_fails(rn_text_n("ab\0cd", 5), RN_INVALID, "a NUL at offset 2 of 5");
     assert_fails(rn_text_n("\0", 1), RN_INVALID, "a NUL at offset 0 of 1");
+    assert_fails(rn_literal("ab\0cd"), RN_INVALID, "a NUL at offset 2 of 5");
+    assert_fails(rn_textf("ab%cd", 0), RN_INVALID, "rn_textf: \"ab%cd\" gives a NUL inside the text");
     assert_fails(rn_bytes(NULL, 1), RN_INVALID, "rn_bytes: the data is NULL");
     assert_fails(rn_pointer_owned(&unused, NULL), RN_INVALID, "destroy is NULL");
 }
