@@ -71,7 +71,10 @@ unsigned rni_os_cpu_count(void) {
     cpu_set_t set;
     unsigned cpus = 0;
     if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = (unsigned)CPU_COUNT(&set);
-    if (cpus == 0) cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than a cpu_set_t holds */
+    if (cpus == 0) { /* more CPUs than a cpu_set_t holds */
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        cpus = online > 0 ? (unsigned)online : 1;
+    }
     unsigned least = lesser(cpus, quota());
     return least ? least : 1;
 }

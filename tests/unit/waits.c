@@ -21,12 +21,13 @@ static int code_of(rn_value value) { return rn_is_error(value) ? rn_error_code(v
 
 /* ---- circles ---- */
 
-/* Each error is there until the task ends, however many there are. */
+/* An error is there until the next wait that ends so; rn_wait() keeps none. */
 static rn_value wait_for_itself(rn_call *call) {
     rn_future *own = rni_run_future(call->run);
-    rn_value first = rn_result(own), second = rn_result_within(own, RN_HOURS(1));
-    bool holds = rn_wait(own, -1) == RN_DEADLOCK && code_of(second) == RN_DEADLOCK && first.bits != second.bits;
-    return holds ? rn_keep(first) : rn_none();
+    bool holds = code_of(rn_result(own)) == RN_DEADLOCK;
+    rn_value second = rn_result_within(own, RN_HOURS(1));
+    holds = holds && rn_wait(own, -1) == RN_DEADLOCK && code_of(second) == RN_DEADLOCK;
+    return holds ? rn_keep(second) : rn_none();
 }
 
 static void check_circle_of_one(rn_runtime *runtime) {
