@@ -27,16 +27,20 @@
 #include <runium.h>
 #include <runium/testing.h>
 
-/* ThreadSanitizer ends a child that was forked beside threads when it starts threads of its own. */
-#if defined(__SANITIZE_THREAD__)
-#define FORKED_CHILD_MAY_START_THREADS false
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define FORKED_CHILD_MAY_START_THREADS false
+/* What the sanitizers do not allow a child that was forked beside threads: ThreadSanitizer ends it when it starts
+ * threads of its own, and AddressSanitizer leaves the locks of its malloc() as they were. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
 #endif
-#endif
-#ifndef FORKED_CHILD_MAY_START_THREADS
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define FORKED_CHILD_MAY_START_THREADS false
+#else
 #define FORKED_CHILD_MAY_START_THREADS true
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define FORKED_CHILD_MAY_ALLOCATE false
+#else
+#define FORKED_CHILD_MAY_ALLOCATE true
 #endif
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
