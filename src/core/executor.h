@@ -35,7 +35,8 @@ typedef struct rni_executor {
     /* Any thread: the first due time moved forward. No locks. */
     void (*timers_changed)(rn_runtime *runtime);
 
-    /* Any thread, to run the clock on: a thread outside began or ended a wait. Only with a test kit. No locks. */
+    /* Any thread, to run the clock on: a thread outside began or ended a wait. Only with a test kit. The list of
+     * outside waits may be locked. */
     void (*poke)(rn_runtime *runtime);
 
     /* A worker, in a task: waits until the run is over or the time is (negative: never). RN_OK,

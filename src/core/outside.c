@@ -41,6 +41,8 @@ void rni_outside_leave(rn_runtime *runtime, rni_outside *outside) {
     rni_outside **link = &runtime->outside;
     while (*link != outside) link = &(*link)->next;
     *link = outside->next;
+    /* The others may be all that is left, and all waiting. With the lock: without us a close may not wait for this. */
+    if (runtime->outside) runtime->executor->poke(runtime);
     rni_mutex_unlock(&runtime->outside_lock);
 }
 

@@ -53,18 +53,19 @@ bool rni_schedule_remove(rn_runtime *runtime, rni_run *run) {
     return was_in;
 }
 
-size_t rni_schedule_fire(rn_runtime *runtime, int64_t now, int64_t *latest) {
+rni_plan *rni_schedule_take_due(rn_runtime *runtime, int64_t now) {
     rni_mutex_lock(&runtime->timers->lock);
     rni_plan *due = rni_timers_advance(runtime->timers, now);
     rni_mutex_unlock(&runtime->timers->lock);
-    size_t count = 0;
-    for (rni_plan *next; due; due = next, count++) {
+    return due;
+}
+
+void rni_schedule_fire(rn_runtime *runtime, rni_plan *due) {
+    for (rni_plan *next; due; due = next) {
         next = due->next;
-        if (due->due > *latest) *latest = due->due;
         if (due->every == 0) rni_completion_make_claimable(&due->run->done);
         runtime->executor->requeue(runtime, due->run);
     }
-    return count;
 }
 
 /* Takes one plan out, if it must not go on waiting. */

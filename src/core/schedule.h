@@ -18,10 +18,13 @@ void rni_schedule_start(rn_runtime *runtime, rni_run *run);
 /* Takes a run out of the timers. True: it was in them, and QUEUED by them. */
 bool rni_schedule_remove(rn_runtime *runtime, rni_run *run);
 
-/* Requeues all that is due by `now`; wakes nobody. Returns how many. *latest: raised to the latest due among them. */
-size_t rni_schedule_fire(rn_runtime *runtime, int64_t now, int64_t *latest);
+/* Takes all that is due by `now` out of the timers: a list, by next. */
+rni_plan *rni_schedule_take_due(rn_runtime *runtime, int64_t now);
 
-/* When fire has something to do; RNI_NEVER. */
+/* Requeues what rni_schedule_take_due gave; wakes nobody. */
+void rni_schedule_fire(rn_runtime *runtime, rni_plan *due);
+
+/* When there is something to take; RNI_NEVER. */
 int64_t rni_schedule_first_due(rn_runtime *runtime);
 
 /* The runtime closes: ends what waits and must not go on waiting. */

@@ -21,24 +21,33 @@ bool rni_pool_is_idle(rni_pool *pool) {
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static int64_t latest_of(const rni_plan *due) {
+    int64_t latest = due->due;
+    while ((due = due->next) != NULL)
+        if (due->due > latest) latest = due->due;
+    return latest;
+}
+
 /* Moves the virtual clock to the next moment at which something happens. False: there is none, or it is not time. */
 static bool jump(rni_pool *pool) {
     rn_runtime *runtime = pool->runtime;
     if (!rni_outside_may_run(runtime) || !rni_pool_is_idle(pool)) return false;
-    int64_t now = rni_now(runtime), latest = now, next;
+    int64_t now = rni_now(runtime), next;
     int64_t wait_over = lesser(rni_outside_first_deadline(runtime), rni_pool_first_deadline(pool));
     if (wait_over <= now) return false;
-    size_t fired;
+    rni_plan *due;
     do { /* the first times may only move timers down a level */
         next = rni_schedule_first_due(runtime);
         if (next >= RNI_LATEST) next = RNI_NEVER; /* the end of time is for waits only */
         next = lesser(next, wait_over);
         if (next == RNI_NEVER) return false;
-        fired = rni_schedule_fire(runtime, next, &latest);
-    } while (fired == 0 && next < wait_over);
+        due = rni_schedule_take_due(runtime, next);
+    } while (!due && next < wait_over);
     /* Due times are to the nanosecond, ticks are not: the clock shows what was asked for. */
-    int64_t moment = fired && latest < next ? latest : next;
+    int64_t moment = due ? lesser(latest_of(due), next) : next;
+    /* Before they are fired: an iteration never sees a clock before its due time. */
     if (moment > now) rni_store_release(&runtime->virtual_now, (uint64_t)moment); /* pairs with rni_now */
+    rni_schedule_fire(runtime, due);
     return true;
 }
 
@@ -50,14 +59,17 @@ bool rni_keeper_jump(rni_pool *pool) {
     return has_jumped;
 }
 
-static size_t fire(rni_pool *pool) {
-    rn_runtime *runtime = pool->runtime;
-    int64_t now = rni_now(runtime), latest = now;
-    return rni_schedule_first_due(runtime) <= now ? rni_schedule_fire(runtime, now, &latest) : 0;
+/* False: nothing was due. */
+static bool fire(rni_pool *pool) {
+    int64_t now = rni_now(pool->runtime);
+    if (rni_schedule_first_due(pool->runtime) > now) return false;
+    rni_plan *due = rni_schedule_take_due(pool->runtime, now);
+    rni_schedule_fire(pool->runtime, due);
+    return due != NULL;
 }
 
 void rni_keeper_look(rni_pool *pool) {
-    if (fire(pool) > 0) rni_parking_notify(&pool->parking);
+    if (fire(pool)) rni_parking_notify(&pool->parking);
 }
 
 static void sleep_until_due(rni_pool *pool, uint32_t word) {
@@ -86,7 +98,7 @@ bool rni_keeper_keep(rni_worker *worker) {
         /* First the word, then all that a poke may be about: what changes after is not slept through. */
         uint32_t word = rni_load_acquire(&pool->keeper_word); /* pairs with rni_pool_poke */
         if (rni_load_acquire(&pool->closing)) return false;   /* pairs with close_pool */
-        if (fire(pool) > 0 && takes_a_seat(pool)) return true;
+        if (fire(pool) && takes_a_seat(pool)) return true;
         if (rni_post_has_some(worker)) {
             rni_parking_rise_anyway(&pool->parking, false);
             leave_place(pool);
@@ -98,6 +110,7 @@ bool rni_keeper_keep(rni_worker *worker) {
                 rni_parking_notify(&pool->parking);
                 continue;
             }
+            if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking); /* it may begin only while all outside wait */
         }
         sleep_until_due(pool, word);
     }

@@ -223,9 +223,7 @@ void rni_pool_poke(rni_pool *pool) {
 
 static void poke(rn_runtime *runtime) {
     rni_pool *pool = rni_pool_of(runtime);
-    if (!pool->is_kit) return;
-    rni_pool_poke(pool);
-    if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
+    if (pool->is_kit) rni_pool_poke(pool);
 }
 
 static void timers_changed(rn_runtime *runtime) {

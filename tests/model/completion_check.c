@@ -293,7 +293,7 @@ static void choose(const void *chosen) { shape = chosen; }
 #define LONG(text, count, ...)                              \
     RUN(true, text, MC_SC, MC_ALL, count, __VA_ARGS__),     \
     RUN(true, text, MC_TSO, MC_ALL, count, __VA_ARGS__),    \
-    RUN(true, text, MC_VIEWS, 4, count, __VA_ARGS__)
+    RUN(true, text, MC_VIEWS, 3, count, __VA_ARGS__)
 
 static const mc_run runs[] = {
     EACH("worker and sleeper", 2, SHAPE(0, 1, DUE, WORKER, SLEEPER)),

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "dawdle.h"
 #include "deque_history.h"
 #include "thread/deque.h"
 
@@ -31,19 +32,25 @@ static rni_deque deque;
 static uint8_t items[ITEMS];
 static unsigned pushed; /* owner only */
 static bool owner_pops; /* else thieves take many at a time */
+static bool dawdles;    /* in this history operations give the CPU away now and then */
+static _Thread_local uint64_t random_state;
 static timed_call recorded[THREADS][OWNER_CALLS];
 static unsigned counts[THREADS];
-static uint64_t overlapping; /* histories */
+static uint64_t checked, overlapping; /* histories */
 
 /* All threads meet here before and after each history. */
 static atomic_uint arrived, round_number;
 static atomic_bool stop;
 
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
+static uint64_t next_random(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+void dawdle(void) {
+    if (dawdles && next_random() % 4 == 0) sched_yield();
 }
 
 static void meet(void) {
@@ -102,12 +109,11 @@ static void make_call(unsigned self, enum history_kind kind, unsigned wanted) {
     timed->returned = now();
 }
 
-static void make_calls(unsigned self, uint64_t *random) {
+static void make_calls(unsigned self) {
     enum history_kind gets = owner_pops ? HISTORY_STEAL : HISTORY_TAKE;
     for (unsigned i = 0; i < (self == 0 ? OWNER_CALLS : THIEF_CALLS); i++) {
-        uint64_t bits = next_random(random);
+        uint64_t bits = next_random();
         unsigned wanted = 1 + (unsigned)(bits >> 8 & 1);
-        for (uint64_t j = bits >> 16 & 63; j > 0; j--) rni_pause();
         if (self) {
             make_call(self, gets, gets == HISTORY_TAKE ? wanted : 1);
         } else if (bits & 1) {
@@ -119,12 +125,14 @@ static void make_calls(unsigned self, uint64_t *random) {
 }
 
 /* Both counters begin now and then at the edge of 32 or 64 bits. */
-static void begin_history(uint64_t *random) {
+static void begin_history(void) {
+    dawdles = false;
     static const uint64_t edges[] = {0, UINT32_MAX - 1, UINT64_MAX - 1, UINT64_MAX / 2};
-    rni_deque_init(&deque, edges[next_random(random) % 4]);
-    owner_pops = next_random(random) % 4 != 0;
+    rni_deque_init(&deque, edges[next_random() % 4]);
+    owner_pops = next_random() % 4 != 0;
     pushed = 0;
     memset(counts, 0, sizeof counts);
+    dawdles = next_random() % 4 != 0;
 }
 
 /* A call comes before another of its thread, and before those that began after it had returned. */
@@ -167,37 +175,40 @@ static bool has_overlap(const history_call *calls, unsigned count) {
     return false;
 }
 
-static bool check_history(uint64_t number) {
+static bool check_history(void) {
     history_call calls[CALLS];
     unsigned count = gather(calls);
+    checked++;
     overlapping += has_overlap(calls, count);
     if (history_is_linearizable(calls, count, RNI_DEQUE_SIZE)) return true;
-    printf("T3 threads: history %" PRIu64 " is not linearizable\n", number);
+    printf("T3 threads: history %" PRIu64 " is not linearizable\n", checked);
     print_history(calls, count);
     return false;
 }
 
 static uint64_t seed = 1;
 
+static void seed_thread(unsigned self) { random_state = seed * 0x9e3779b97f4a7c15u + self + 1; }
+
 static void *thief(void *argument) {
     unsigned self = (unsigned)(uintptr_t)argument;
-    uint64_t random = seed * 2654435761u + self;
+    seed_thread(self);
     for (;;) {
         meet();
         if (atomic_load(&stop)) return NULL;
-        make_calls(self, &random);
+        make_calls(self);
         meet();
     }
 }
 
 static bool run(uint64_t histories) {
-    uint64_t random = seed * 2654435761u + 77;
+    seed_thread(0);
     for (uint64_t i = 0; i < histories; i++) {
-        begin_history(&random);
+        begin_history();
         meet();
-        make_calls(0, &random);
+        make_calls(0);
         meet();
-        if (!check_history(i)) return false;
+        if (!check_history()) return false;
     }
     return true;
 }
@@ -216,7 +227,7 @@ int main(int argc, char **argv) {
     atomic_store(&stop, true);
     meet();
     for (unsigned i = 1; i < THREADS; i++) pthread_join(threads[i], NULL);
-    printf("T3 threads: %" PRIu64 " histories with calls at the same time, --seed %" PRIu64 ", ", overlapping, seed);
-    printf("%d errors in %" PRIu64 " histories\n", !ok, histories);
+    printf("T3 threads: %" PRIu64 " histories, %" PRIu64 " of them with calls at the same time, ", checked, overlapping);
+    printf("--seed %" PRIu64 ", %d errors\n", seed, !ok);
     return ok ? 0 : 1;
 }

@@ -321,7 +321,7 @@ static const mc_run runs[] = {
          SHAPE(1, 2, 1, .tasks = 2, .spares = 1, .first = BLOCKS)),
     LONG(MC_ALL, "mail and a timer, 2 workers, 1 seat", MC_TSO, 3,
          SHAPE(1, 2, 1, .tasks = 1, .spares = 1, .has_mail = true, .has_timer = true)),
-    LONG(MC_ALL, "3 producers, 2 workers", MC_SC, 5, SHAPE(3, 2, 2, .tasks = 1)),
+    LONG(5, "3 producers, 2 workers", MC_SC, 5, SHAPE(3, 2, 2, .tasks = 1)),
     LONG(3, "1 producer, 3 workers, 2 seats, a task blocks", MC_SC, 4,
          SHAPE(1, 3, 2, .tasks = 3, .spares = 1, .first = BLOCKS)),
     LONG(4, "2 producers, 3 workers", MC_SC, 5, SHAPE(2, 3, 3, .tasks = 1)),

@@ -2,9 +2,9 @@
  * Closing, and what others do meanwhile.
  */
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "core/run.h"
@@ -85,6 +85,29 @@ TEST(a_callback_of_a_run_that_close_cancels_may_wait_for_another) {
     rn_release(busy);
     rn_release(first);
     rn_release(second_run);
+}
+
+static rn_value fork_and_return(rn_call *call) {
+    (void)call;
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) return rn_none();
+    bool aborted = waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    return rn_bool(aborted);
+}
+
+static void run_forking_task(void) {
+    rn_runtime *runtime = open_quiet(1);
+    rn_future *future = rn_run(runtime, fork_and_return);
+    CHILD_CHECK(rn_as_bool(rn_result(future)));
+    rn_release(future);
+    CHILD_CHECK(rn_close(runtime) == RN_OK);
+}
+
+TEST(a_process_forked_in_a_task_does_not_return_from_it) {
+    char text[1000];
+    in_child(text, run_forking_task());
+    assert_contains(text, "a process forked in a task must not return from it");
 }
 
 /* ---- meanwhile ---- */

@@ -205,6 +205,13 @@ static void pop_one(void) {
     note_pair(&item, item != NULL);
 }
 
+/* The last step of a thief that looked before the owner began: the one way in which an owner can lose. */
+static void end_steal(void) {
+    uint64_t top = SIZE - 1;
+    void *item = item_of(1);
+    if (rni_cas_seq_cst(&deque.top, &top, top + 1)) note_pair(&item, 1);
+}
+
 static void push_one(void) { (void)push_numbers(pair.start + 1, 1); }
 
 /* Each item left once or is still there; one lost only because another won. */
@@ -233,6 +240,10 @@ TEST(an_item_that_two_reach_for_at_once_goes_to_one) {
         play(start, pop_one, steal_one, judge);
         play(start, take_two, take_two, judge);
     }
+}
+
+TEST(an_owner_that_comes_too_late_finds_nothing) {
+    for (size_t start = 1; start <= 3; start++) play(start, pop_one, end_steal, judge);
 }
 
 TEST(what_is_pushed_meanwhile_is_not_lost) {

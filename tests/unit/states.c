@@ -5,12 +5,11 @@
 #include <string.h>
 
 #include "core/handle.h"
-#include "core/pending.h"
-#include "core/run.h"
-#include "core/runtime.h"
+#include "core/outside.h"
+#include "core/schedule.h"
 #include "core/world.h"
 #include "interleave.h"
-#include "value/value.h"
+#include "thread/pool.h"
 
 #define BEING_CANCELLED (RN_RUNNING | RNI_STOP | RNI_QUEUED)
 
@@ -35,6 +34,7 @@ static void set_up(uint64_t word) {
 
 static void tear_down(void) {
     rni_run_free(run);
+    run = NULL;
     assert_int_equal(rn_close(opened), RN_OK);
 }
 
@@ -85,6 +85,113 @@ TEST(a_run_of_a_runtime_that_is_gone_is_over_soon) {
     tear_down();
 }
 
+/* ---- waits from outside, with a kit ---- */
+
+static rn_runtime *open_kit(void) {
+    rn_testing kit = {.size = sizeof kit, .virtual_clock = true};
+    return rn_open(.workers = 1, .testing = &kit);
+}
+
+TEST(a_run_of_a_kit_that_is_gone_is_waited_for_by_the_machine) {
+    set_up(RN_WAITING | RNI_QUEUED);
+    run->flags = RNI_KIT;
+    rni_store_relaxed(&run->place, RNI_RUNTIMES_MAX - 1);
+    assert_int_equal(rni_outside_wait(run, 0), RN_TIMED_OUT);
+    tear_down();
+    set_up(RN_DONE | RNI_SETTLED);
+    run->flags = RNI_KIT;
+    assert_int_equal(rni_outside_wait(run, 0), RN_OK);
+    tear_down();
+}
+
+TEST(a_wait_for_what_is_closed_is_refused) {
+    rni_outside outside = {.deadline = -1};
+    opened = open_kit();
+    rn_runtime *runtime = rni_handle_object(opened);
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
+    assert_int_equal(rni_outside_wait_here(runtime, serial + 1, &outside), RN_CLOSED);
+    assert_int_equal(rn_close(opened), RN_OK);
+    opened = rn_open(.workers = RN_WORKERS_MAX + 1); /* it has no pool */
+    runtime = rni_handle_object(opened);
+    serial = rni_load_relaxed(&runtime->serial);
+    assert_int_equal(rni_outside_wait_here(runtime, serial, &outside), RN_CLOSED);
+    assert_int_equal(rn_close(opened), RN_OK);
+}
+
+static void *close_opened(void *unused) {
+    (void)unused;
+    return (void *)(intptr_t)rn_close(opened);
+}
+
+TEST(a_close_ends_the_waits_and_waits_for_their_end) {
+    pthread_t thread;
+    void *code;
+    rni_outside first = {.deadline = -1}, second = {.deadline = -1};
+    opened = open_kit();
+    rn_runtime *runtime = rni_handle_object(opened);
+    rni_outside_enter(runtime, &first);
+    rni_outside_enter(runtime, &second);
+    assert_int_equal(pthread_create(&thread, NULL, close_opened, NULL), 0);
+    while (!rni_load_acquire(&first.word)) rni_os_wait(&first.word, 0, -1); /* pairs with rni_outside_close */
+    rni_outside_leave(runtime, &first); /* behind the second, the younger */
+    while (!rni_load_acquire(&second.word)) rni_os_wait(&second.word, 0, -1); /* as above */
+    rni_outside_leave(runtime, &second);
+    pthread_join(thread, &code);
+    assert_int_equal((intptr_t)code, RN_OK);
+}
+
+/* ---- what is still queued when a runtime closes: runs that their awaiters took, or that were cancelled ---- */
+
+static rn_runtime *open_threadless(void) {
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, UINT64_MAX);
+    rn_runtime *runtime = rn_open(.workers = 1, .when_full = RN_CALLER_RUNS, .log = rn_log_nothing);
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, 0);
+    return runtime;
+}
+
+static rn_value nothing(rn_call *call) {
+    (void)call;
+    return rn_none();
+}
+
+#define STALE (RN_DONE | RNI_SETTLED | RNI_RELEASED | RNI_QUEUED)
+
+TEST(what_is_left_in_the_queues_is_given_back) {
+    opened = open_threadless();
+    rn_runtime *runtime = rni_handle_object(opened);
+    rni_pool *pool = rni_pool_of(runtime);
+    assert_int_equal(rn_run_detached(opened, nothing), RN_OK); /* so that this thread has a lane */
+    rni_run *runs[3];
+    void *items[3];
+    for (int i = 0; i < 3; i++) {
+        make(STALE);
+        run->done.value = rn_text("given back");
+        items[i] = runs[i] = run;
+    }
+    assert_true(rni_overflow_push(&pool->overflow, &items[0], 1));
+    assert_true(rni_deque_push(&((rni_thread_lane *)rni_self->lane)->deque, &items[1], 1));
+    assert_true(rni_ready_reserve(&pool->ready, 1));
+    rni_ready_push(&pool->ready, runs[2]);
+    assert_int_equal(rn_close(opened), RN_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(rni_load_relaxed(&runs[i]->done.word), RN_DONE | RNI_SETTLED);
+}
+
+/* ---- a schedule that is stopped just before it waits ---- */
+
+TEST(a_run_that_was_stopped_does_not_wait_for_its_next_tick) {
+    set_up(RN_RUNNING | RNI_BEGUN | RNI_STOP);
+    rn_runtime *runtime = rni_handle_object(opened);
+    rni_plan *plan = rni_run_add_plan(run, 0);
+    plan->due = rni_now(runtime) + RN_HOURS(1);
+    assert_false(rni_schedule_suspend(runtime, run));
+    rni_completion_init(&run->done, RN_RUNNING | RNI_BEGUN);
+    rni_store_release(&runtime->phase, RNI_STOPPING);
+    assert_false(rni_schedule_suspend(runtime, run));
+    rni_store_release(&runtime->phase, RNI_OPEN);
+    assert_false(rni_schedule_remove(runtime, run));
+    tear_down();
+}
+
 /* ---- the list, while a run ends and its place is used again: at every instruction of the one who reads ---- */
 
 static rn_run_info infos[8];
@@ -126,11 +233,13 @@ static void judge(void) {
 
 TEST(an_entry_of_the_list_is_one_run_even_if_it_ends_meanwhile) {
     opened = rn_open(.workers = 1);
+    run = NULL;
     const struct interleaving ends = {prepare, list, end_run, judge}, replaced = {prepare, list, replace_run, judge};
     interleave_each(29, &ends);
     if (run) rni_run_free(run); /* of the last round, in which nothing interrupted */
+    run = NULL;
     interleave_each(29, &replaced);
-    if (run) rni_run_free(run);
+    if (run) rni_run_free(run); /* as above */
     assert_int_equal(rn_close(opened), RN_OK);
 }
 

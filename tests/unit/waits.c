@@ -1,6 +1,9 @@
 /*
  * Waits inside tasks, where threads are scarce, chains are long, or somebody stops what is waited for.
  */
+#include <pthread.h>
+#include <stdio.h>
+
 #include "base/os.h"
 #include "core/handle.h"
 #include "core/run.h"
@@ -18,6 +21,18 @@ static rn_runtime *open_quiet(unsigned workers, unsigned spares) {
 }
 
 static int code_of(rn_value value) { return rn_is_error(value) ? rn_error_code(value) : RN_OK; }
+
+static bool has_waiting_worker(rn_runtime *handle) {
+    rni_pool *pool = rni_pool_of(rni_handle_object(handle));
+    bool found = false;
+    rni_mutex_lock(&rni_waits_lock);
+    for (uint32_t i = 0; i < pool->threads_max && !found; i++) {
+        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
+        found = worker && worker->waits_for;
+    }
+    rni_mutex_unlock(&rni_waits_lock);
+    return found;
+}
 
 /* ---- circles ---- */
 
@@ -105,6 +120,79 @@ TEST(a_circle_over_many_inlined_tasks_is_told_in_what_room_there_is) {
     assert_int_equal(rn_close(runtime), RN_OK);
 }
 
+static rn_future *waiting_task;
+static int callback_code;
+static char callback_message[300];
+
+static void wait_for_the_one_below(rn_future *future, void *context) {
+    (void)future;
+    (void)context;
+    rn_value error = rn_result(waiting_task);
+    callback_code = code_of(error);
+    snprintf(callback_message, sizeof callback_message, "%s", callback_code ? rn_error_message(error) : "");
+}
+
+/* Runs another itself, whose callback waits for this one. */
+static rn_value wait_for_inner(rn_call *call) {
+    waiting_task = rni_run_future(call->run);
+    rn_future *inner = rn_run(rn_runtime_of(call), nothing);
+    int code = rn_add_done_callback(inner, wait_for_the_one_below, NULL);
+    if (code == RN_OK) code = rn_wait(inner, -1);
+    rn_release(inner);
+    return rn_int(code);
+}
+
+TEST(a_callback_that_waits_for_the_task_below_it_is_told_so) {
+    rn_runtime *runtime = open_quiet(1, 0);
+    rn_future *future = rn_run(runtime, wait_for_inner, .name = "below");
+    assert_int_equal(rn_as_int(rn_result(future)), RN_OK);
+    assert_int_equal(callback_code, RN_DEADLOCK);
+    assert_string_equal(callback_message, "deadlock: '(done callback)' waits for 'below'");
+    rn_release(future);
+    assert_int_equal(rn_close(runtime), RN_OK);
+}
+
+/* ---- a run that runs in its caller ---- */
+
+static rn_future *in_caller;
+
+static rn_value hold_in_caller(rn_call *call) {
+    in_caller = rni_run_future(call->run);
+    return hold(call);
+}
+
+static void *run_in_caller(void *runtime) {
+    rn_future *future = rn_run(runtime, hold_in_caller, .arg = rn_int(8));
+    (void)rn_wait(future, -1);
+    return future;
+}
+
+static rn_value wait_for_caller(rn_call *call) {
+    (void)call;
+    return rn_keep(rn_result(in_caller));
+}
+
+TEST(a_task_waits_for_a_run_that_runs_in_its_caller) {
+    pthread_t thread;
+    void *future;
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, UINT64_MAX);
+    rn_runtime *threadless = rn_open(.workers = 1, .when_full = RN_CALLER_RUNS, .log = rn_log_nothing);
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, 0);
+    rn_runtime *runtime = open_quiet(1, 0);
+    gate_close();
+    assert_int_equal(pthread_create(&thread, NULL, run_in_caller, threadless), 0);
+    gate_await(1);
+    rn_future *waiting = rn_run(runtime, wait_for_caller);
+    while (!has_waiting_worker(runtime)) rni_os_yield();
+    gate_open();
+    assert_int_equal(rn_as_int(rn_result(waiting)), 8);
+    pthread_join(thread, &future);
+    rn_release(future);
+    rn_release(waiting);
+    assert_int_equal(rn_close(runtime), RN_OK);
+    assert_int_equal(rn_close(threadless), RN_OK);
+}
+
 /* ---- without further threads ---- */
 
 /* Waits, on the only thread that there is, for a run that starts a little later. */
@@ -158,6 +246,21 @@ TEST(without_a_timekeeper_timers_fire_all_the_same) {
     assert_int_equal(rn_close(runtime), RN_OK);
 }
 
+/* Parked without a timekeeper, it sleeps by the timers, and gives memory back all the same. */
+TEST(a_timer_in_an_hour_does_not_keep_the_last_thread_from_parking) {
+    rn_runtime *runtime = open_quiet(1, 0);
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, UINT64_MAX);
+    rn_future *later = rn_run(runtime, nothing, .start_in = RN_HOURS(1)), *soon = rn_run(runtime, nothing, .start_in = 1000);
+    assert_true(rn_is_none(rn_result(soon)));
+    rn_future *now = rn_run(runtime, nothing);
+    assert_true(rn_is_none(rn_result(now)));
+    rn_testing_fail(RN_FAULT_THREAD_START, 1, 0);
+    assert_true(rn_cancel(later));
+    rn_future *futures[] = {later, soon, now};
+    for (size_t i = 0; i < COUNT_OF(futures); i++) rn_release(futures[i]);
+    assert_int_equal(rn_close(runtime), RN_OK);
+}
+
 /* ---- by a virtual clock ---- */
 
 static rn_runtime *open_kit(uint64_t seed, unsigned workers) {
@@ -185,6 +288,88 @@ TEST(a_wait_in_a_task_is_over_by_the_virtual_clock) {
             rn_release(future);
             assert_int_equal(rn_close(runtime), RN_OK);
         }
+}
+
+static rn_value wait_hours(rn_call *call) {
+    rn_future *future = rn_run(rn_runtime_of(call), nothing, .start_in = RN_HOURS(9));
+    int code = rn_wait(future, rn_as_int(rn_arg(call)));
+    int64_t now = rn_testing_now(rn_runtime_of(call));
+    rn_release(future);
+    return rn_int(code == RN_TIMED_OUT ? now : -1);
+}
+
+TEST(several_waits_in_tasks_are_over_each_in_its_time) {
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        rn_future *futures[5];
+        rn_runtime *runtime = open_kit(seed, 5);
+        for (int i = 0; i < 5; i++) futures[i] = rn_run(runtime, wait_hours, .arg = rn_int(RN_HOURS((i * 2) % 5 + 1)));
+        for (int i = 0; i < 5; i++) assert_true(rn_as_int(rn_result(futures[i])) == RN_HOURS((i * 2) % 5 + 1));
+        for (int i = 0; i < 5; i++) rn_release(futures[i]);
+        assert_int_equal(rn_close(runtime), RN_OK);
+    }
+}
+
+static struct {
+    rn_runtime *runtime;
+    rn_future *futures[3];
+} outsiders;
+
+static void *wait_outside(void *number) {
+    int64_t hours = 1 + (intptr_t)number;
+    return (void *)(intptr_t)rn_wait(outsiders.futures[hours - 1], RN_HOURS(10 - hours));
+}
+
+/* Threads outside wait for runs, each with a deadline of its own; the clock moves when all of them wait. */
+TEST(several_threads_outside_wait_by_one_virtual_clock) {
+    pthread_t threads[3];
+    outsiders.runtime = open_kit(0, 1);
+    for (int i = 0; i < 3; i++) outsiders.futures[i] = rn_run(outsiders.runtime, nothing, .start_in = RN_HOURS(4 + 2 * i));
+    for (intptr_t i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, wait_outside, (void *)i), 0);
+    for (int i = 0; i < 3; i++) {
+        void *code;
+        pthread_join(threads[i], &code);
+        if (i == 0) assert_int_equal((intptr_t)code, RN_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_true(rn_is_none(rn_result(outsiders.futures[i])));
+        rn_release(outsiders.futures[i]);
+    }
+    assert_true(rn_testing_now(outsiders.runtime) == RN_HOURS(8));
+    assert_int_equal(rn_close(outsiders.runtime), RN_OK);
+}
+
+static rn_value start_in_other(rn_call *call) {
+    rn_runtime *other = rn_as_pointer(rn_arg(call));
+    rn_future *future = rn_run(other, nothing, .start_in = RN_HOURS(2));
+    int code = rn_wait(future, -1);
+    rn_release(future);
+    return rn_int(code == RN_OK ? rn_testing_now(other) : -1);
+}
+
+static void *run_until(void *runtime) { return (void *)(intptr_t)rn_testing_advance(runtime, RN_HOURS(3)); }
+
+/* A worker of one runtime is an outsider to the other, whose clock it needs. */
+TEST(a_task_waits_for_a_timer_of_a_runtime_with_another_clock) {
+    pthread_t thread;
+    rn_runtime *runtime = open_quiet(1, 0), *other = open_kit(0, 1);
+    rn_future *future = rn_run(runtime, start_in_other, .arg = rn_pointer(other));
+    while (rn_pending(other, NULL, 0) == 0) rni_os_yield();
+    assert_int_equal(pthread_create(&thread, NULL, run_until, other), 0);
+    pthread_join(thread, NULL);
+    assert_in_range(rn_as_int(rn_result(future)), RN_HOURS(2), RN_HOURS(3));
+    rn_release(future);
+    assert_int_equal(rn_close(runtime), RN_OK);
+    assert_int_equal(rn_close(other), RN_OK);
+}
+
+TEST(a_seed_without_a_virtual_clock_keeps_real_time) {
+    rn_testing kit = {.size = sizeof kit, .seed = 3};
+    rn_runtime *runtime = rn_open(.workers = 2, .log = rn_log_nothing, .testing = &kit);
+    rn_future *futures[4];
+    for (int i = 0; i < 4; i++) futures[i] = rn_run(runtime, nothing, .start_in = RN_MICROSECONDS(200) * i, .times = 2, .every = 1000);
+    for (int i = 0; i < 4; i++) assert_true(rn_is_none(rn_result(futures[i])));
+    for (int i = 0; i < 4; i++) rn_release(futures[i]);
+    assert_int_equal(rn_close(runtime), RN_OK);
 }
 
 TEST(a_wait_from_outside_is_over_by_the_virtual_clock) {
@@ -282,18 +467,6 @@ TEST(final_hooks_in_the_mail_of_one_who_waits_go_to_another) {
     rn_release(future);
     end_periodic(periodic);
     assert_int_equal(rn_close(runtime), RN_OK);
-}
-
-static bool has_waiting_worker(rn_runtime *handle) {
-    rni_pool *pool = rni_pool_of(rni_handle_object(handle));
-    bool found = false;
-    rni_mutex_lock(&rni_waits_lock);
-    for (uint32_t i = 0; i < pool->threads_max && !found; i++) {
-        rni_worker *worker = rni_load_acquire(&pool->workers[i]); /* pairs with rni_pool_start_thread */
-        found = worker && worker->waits_for;
-    }
-    rni_mutex_unlock(&rni_waits_lock);
-    return found;
 }
 
 TEST(final_hooks_for_one_who_waits_already_go_to_another) {

@@ -90,6 +90,7 @@ static void start_outliving(pthread_t *thread, bool uses_third) {
     assert_int_equal(pthread_create(thread, NULL, outlive, NULL), 0);
     await_step(1);
     for (int i = 1; i >= 0; i--) assert_int_equal(rn_close(shared.runtimes[i]), RN_OK);
+    if (uses_third) run_one(shared.runtimes[2]); /* its worker has begun, and freed what it was started with */
 }
 
 TEST(a_dead_lane_is_freed_when_its_thread_ends) {
@@ -207,7 +208,7 @@ static void *fork_in_thread(void *unused) {
 TEST(a_thread_that_forked_ends_in_the_child_too) {
     char text[1000];
     pthread_t thread;
-    skip(); /* The join of the thread that forked hangs at times in the child: not understood yet. */
+    if (UNDER_SANITIZER) skip(); /* they do not allow threads in a child that was forked beside others */
     assert_int_equal(pthread_create(&thread, NULL, fork_in_thread, NULL), 0);
     pthread_join(thread, NULL);
     check_child_ends(text, sizeof text, __FILE__, __LINE__);
