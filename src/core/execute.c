@@ -116,7 +116,7 @@ static void finish(struct turn *turn) {
     }
     rni_drop(turn->call.arg);
     turn->call.run = NULL; /* what done callbacks wait for, they do not wait for in its name */
-    rni_run_complete(run, result);
+    rni_run_complete(turn->call.runtime, turn->lane, run, result);
 }
 
 static bool is_told_to_stop(const rn_call *call) {

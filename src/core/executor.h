@@ -20,7 +20,7 @@ typedef struct rni_executor {
     rn_value (*open)(rn_runtime *runtime, const rn_options *options);
 
     /* Any thread, before a run is submitted or put to wait: false if a later requeue might want memory that is
-     * not there. No locks. */
+     * not there. Only with a seed. No locks. */
     bool (*reserve)(rn_runtime *runtime);
 
     /* Any thread, with its own lane: the run may begin at once. RN_OK; RN_NO_MEMORY: it was not taken. No locks. */

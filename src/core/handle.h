@@ -22,10 +22,9 @@
 static inline void *rni_handle_make(const void *object, uint32_t generation) {
     uintptr_t tag = generation & RNI_TAG_MASK;
 #if RNI_TAG_BITS == 22
-    return (void *)((uintptr_t)object | (tag & 0x3f) | (tag >> 6) << 48);
-#else
-    return (void *)((uintptr_t)object | tag);
+    tag = tag << 48 | tag >> 16; /* turned: its low 16 bits are the upper ones of the handle */
 #endif
+    return (void *)((uintptr_t)object | tag);
 }
 
 static inline void *rni_handle_object(const void *handle) {
@@ -35,10 +34,9 @@ static inline void *rni_handle_object(const void *handle) {
 static inline uint32_t rni_handle_tag(const void *handle) {
     uintptr_t bits = (uintptr_t)handle;
 #if RNI_TAG_BITS == 22
-    return (uint32_t)((bits & 0x3f) | (bits >> 48) << 6);
-#else
-    return (uint32_t)(bits & 0x3f);
+    bits = bits << 16 | bits >> 48; /* turned back */
 #endif
+    return (uint32_t)bits & RNI_TAG_MASK;
 }
 
 #endif

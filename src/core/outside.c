@@ -26,6 +26,7 @@ static int wait_by_machine(rni_run *run, int64_t timeout_ns) {
 
 static void enlist(rn_runtime *runtime, rni_outside *outside) {
     rni_mutex_lock(&runtime->outside_lock);
+    runtime->outside_moves++;
     outside->next = runtime->outside;
     runtime->outside = outside;
     rni_mutex_unlock(&runtime->outside_lock);
@@ -41,6 +42,7 @@ void rni_outside_leave(rn_runtime *runtime, rni_outside *outside) {
     rni_outside **link = &runtime->outside;
     while (*link != outside) link = &(*link)->next;
     *link = outside->next;
+    runtime->outside_moves++;
     /* The others may be all that is left, and all waiting. With the lock: without us a close may not wait for this. */
     if (runtime->outside) runtime->executor->poke(runtime);
     rni_mutex_unlock(&runtime->outside_lock);
@@ -53,26 +55,25 @@ static bool has_what_it_waits_for(rn_runtime *runtime, const rni_outside *outsid
     return is_due(runtime, outside->deadline) || rni_load_acquire(&outside->word) != 0; /* pairs with wake_due */
 }
 
-bool rni_outside_may_run(rn_runtime *runtime) {
-    rni_mutex_lock(&runtime->outside_lock);
-    bool may = runtime->outside != NULL;
-    for (rni_outside *outside = runtime->outside; outside && may; outside = outside->next)
-        may = !has_what_it_waits_for(runtime, outside);
-    rni_mutex_unlock(&runtime->outside_lock);
-    return may;
+/* Whoever waits for idleness keeps the clock still. */
+static int64_t stays_until(rn_runtime *runtime, const rni_outside *outside) {
+    if (outside->is_settle) return rni_now(runtime);
+    return outside->deadline >= 0 ? outside->deadline : RNI_NEVER;
 }
 
-/* Whoever waits for idleness keeps the clock still. */
-int64_t rni_outside_first_deadline(rn_runtime *runtime) {
-    int64_t first = RNI_NEVER;
+rni_outside_view rni_outside_look(rn_runtime *runtime) {
     rni_mutex_lock(&runtime->outside_lock);
+    rni_outside_view view = {runtime->outside != NULL, runtime->outside_moves, RNI_NEVER};
     for (rni_outside *outside = runtime->outside; outside; outside = outside->next) {
-        if (outside->is_settle) first = rni_now(runtime);
-        else if (outside->deadline >= 0 && outside->deadline < first) first = outside->deadline;
+        int64_t until = stays_until(runtime, outside);
+        if (until < view.first_deadline) view.first_deadline = until;
+        if (has_what_it_waits_for(runtime, outside)) view.all_wait = false;
     }
     rni_mutex_unlock(&runtime->outside_lock);
-    return first;
+    return view;
 }
+
+bool rni_outside_may_run(rn_runtime *runtime) { return rni_outside_look(runtime).all_wait; }
 
 void rni_outside_wake_due(rn_runtime *runtime) {
     rni_mutex_lock(&runtime->outside_lock);

@@ -87,16 +87,27 @@ static bool is_settling(const rni_run *run) {
     return frame != NULL;
 }
 
-rni_run *rni_future_run(rn_future *future, const char *function) {
+/* Whose handle is neither NULL nor the static run's. */
+static bool is_current(rni_run *run, rn_future *future) {
+    rni_chunk *chunk = rni_chunk_of(run);
+    return chunk->class_of == RNI_CLASS_RUN && (generation_of(run) & RNI_TAG_MASK) == rni_handle_tag(future);
+}
+
+/* What is not a live future at first sight. */
+static __attribute__((noinline)) rni_run *look_closely(rn_future *future, const char *function) {
     if (!future) rni_misuse("%s: the future is NULL; rn_run() never returns that", function);
     rni_run *run = rni_handle_object(future);
     if (run == &no_memory_run) return run;
     if (rni_chunk_of(run)->era != rni_world_era()) return NULL;
-    bool is_live = rni_chunk_of(run)->class_of == RNI_CLASS_RUN &&
-                   (generation_of(run) & RNI_TAG_MASK) == rni_handle_tag(future) &&
-                   (!(rni_load_relaxed(&run->done.word) & RNI_RELEASED) || is_settling(run));
-    if (!is_live) rni_misuse("%s: the future %p has been released", function, (void *)future);
+    if (!is_current(run, future) || !is_settling(run)) rni_misuse("%s: the future %p has been released", function, (void *)future);
     return run;
+}
+
+rni_run *rni_future_run(rn_future *future, const char *function) {
+    rni_run *run = rni_handle_object(future);
+    bool is_live = future && run != &no_memory_run && rni_chunk_of(run)->era == rni_world_era() &&
+                   is_current(run, future) && !(rni_load_relaxed(&run->done.word) & RNI_RELEASED);
+    return is_live ? run : look_closely(future, function);
 }
 
 rn_future *rni_future_failed(rn_value error) {
@@ -137,8 +148,7 @@ static void settle(rni_run *run) {
     if (verdict == RNI_LAST) rni_run_give_back(run);
 }
 
-void rni_run_complete(rni_run *run, rn_value value) {
-    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
+void rni_run_complete(rn_runtime *runtime, rni_lane *lane, rni_run *run, rn_value value) {
     if (runtime->seed) runtime->executor->completing(runtime, run);
     if (run->flags & RNI_DETACHED) {
         rni_drop(value);
@@ -148,7 +158,7 @@ void rni_run_complete(rni_run *run, rn_value value) {
         if (verdict == RNI_YES) settle(run);
         if (verdict == RNI_LAST) rni_run_give_back(run);
     }
-    rni_count_finished(runtime);
+    rni_count_finished(runtime, lane);
 }
 
 bool rni_run_cancel(rni_run *run, rn_value error) {
@@ -161,7 +171,7 @@ bool rni_run_cancel(rni_run *run, rn_value error) {
     settle(run);
     if (was_waiting) rni_run_unqueue(run);
     if (limited) rni_queue_release(runtime);
-    rni_count_finished(runtime);
+    rni_count_finished(runtime, rni_lane_of(rni_load_relaxed(&runtime->serial)));
     return true;
 }
 

@@ -105,8 +105,9 @@ void rni_node_free(rni_node *node);
 /* A future that is done, with an error that it takes; never NULL. */
 rn_future *rni_future_failed(rn_value error);
 
-/* Completes a run with `value`, which it takes: wakes, calls done callbacks, frees. */
-void rni_run_complete(rni_run *run, rn_value value);
+/* Completes a run with `value`, which it takes: wakes, calls done callbacks, frees. The lane: this thread's, or NULL. */
+struct rni_lane;
+void rni_run_complete(rn_runtime *runtime, struct rni_lane *lane, rni_run *run, rn_value value);
 
 /* Cancels a run that has not begun, with done callbacks, and takes it out of the timers; a queue that it is
  * in unqueues it. False if it has begun. */

@@ -38,24 +38,18 @@ rn_runtime *rni_runtime_handle(rn_runtime *runtime) {
     return rni_handle_make(runtime, tag_of(rni_load_relaxed(&runtime->serial)));
 }
 
-rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code) {
-    *code = RN_OK;
-    if (!handle) rni_misuse("%s: the runtime is NULL; rn_open() never returns that", function);
-    if (handle == &no_memory_runtime) {
-        *code = RN_NO_MEMORY;
-        return NULL;
-    }
-    rn_runtime *runtime = rni_handle_object(handle);
-    if (rni_chunk_of(runtime)->era != rni_world_era()) {
-        *code = RN_FORKED;
-        return NULL;
-    }
+static bool is_live(rn_runtime *runtime, const rn_runtime *handle) {
     uint64_t serial = rni_load_acquire(&runtime->serial); /* pairs with rni_world_close */
-    if (serial == 0 || tag_of(serial) != rni_handle_tag(handle)) {
-        *code = RN_CLOSED;
-        return NULL;
-    }
-    return runtime;
+    return serial != 0 && tag_of(serial) == rni_handle_tag(handle);
+}
+
+rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code) {
+    rn_runtime *runtime = rni_handle_object(handle);
+    if (!handle) rni_misuse("%s: the runtime is NULL; rn_open() never returns that", function);
+    if (handle == &no_memory_runtime) *code = RN_NO_MEMORY;
+    else if (rni_chunk_of(runtime)->era != rni_world_era()) *code = RN_FORKED;
+    else *code = is_live(runtime, handle) ? RN_OK : RN_CLOSED;
+    return *code == RN_OK ? runtime : NULL;
 }
 
 rn_value rni_code_error(int code) {
@@ -74,9 +68,8 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns) {
     return rni_later(rni_now(runtime), timeout_ns);
 }
 
-void rni_count_finished(rn_runtime *runtime) {
-    rni_lane *lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
-    if (lane && rni_self->worker_of == runtime) rni_count(&lane->finished); /* a worker looks at the phase again when it parks */
+void rni_count_finished(rn_runtime *runtime, rni_lane *lane) {
+    if (lane && lane->is_worker) rni_count(&lane->finished); /* a worker looks at the phase again when it parks */
     else if (lane) rni_add_seq_cst(&lane->finished, 1); /* Dekker with rn_close: it sees this, or we its phase */
     else rni_add_seq_cst(&runtime->finished_elsewhere, 1); /* as above */
     if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime);
@@ -184,6 +177,7 @@ rn_runtime *rn_open_with(const rn_options *given) {
                 (unsigned long long)runtime->seed);
     if (rn_is_none(error)) error = open_executor(runtime, &options);
     runtime->open_error = error;
+    runtime->is_plain = !runtime->is_virtual && !runtime->seed && runtime->queue_limit == 0 && !runtime->is_threadless;
     if (!rn_is_none(error)) {
         runtime->executor = NULL;
         rni_store_release(&runtime->phase, RNI_FAILED); /* pairs with the load in start() */

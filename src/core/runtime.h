@@ -11,6 +11,7 @@
 #include "core/timers.h"
 
 struct rni_executor;
+struct rni_lane;
 
 enum rni_phase { RNI_OPEN, RNI_DRAINING, RNI_STOPPING, RNI_FAILED };
 
@@ -47,6 +48,7 @@ struct rn_runtime {
     char name[32];
     unsigned workers_asked;
     bool is_threadless; /* the system refused every thread: runs run in their callers */
+    bool is_plain;      /* has threads, and neither a limit nor a test kit */
 
     size_t queue_limit;
     enum rn_when_full when_full;
@@ -58,6 +60,7 @@ struct rn_runtime {
     uint64_t seed; /* 0: none */
     rni_mutex outside_lock; /* guards outside; above rni_waits_lock and the pool's */
     rni_outside *outside;
+    uint64_t outside_moves; /* guarded likewise: how often one came or went */
 };
 
 _Static_assert(sizeof(struct rn_runtime) <= 1024, "fits its slab");
@@ -74,7 +77,7 @@ int64_t rni_deadline(rn_runtime *runtime, int64_t timeout_ns); /* negative: -1, 
 
 /* Runs that are not over. */
 uint64_t rni_pending_count(rn_runtime *runtime);
-void rni_count_finished(rn_runtime *runtime);
+void rni_count_finished(rn_runtime *runtime, struct rni_lane *lane); /* this thread's, or NULL */
 
 /* The closing thread looks again. */
 void rni_runtime_changed(rn_runtime *runtime);
@@ -94,8 +97,13 @@ void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error); /* 
 
 /* outside.c: waits of threads that are not workers, by the runtime's clock. */
 int rni_outside_wait(struct rni_run *run, int64_t timeout_ns);
-bool rni_outside_may_run(rn_runtime *runtime); /* some wait, and none of them has what it waits for */
-int64_t rni_outside_first_deadline(rn_runtime *runtime);
+typedef struct rni_outside_view {
+    bool all_wait;          /* some wait, and none of them has what it waits for */
+    uint64_t moves;         /* the same again: meanwhile none came and none went */
+    int64_t first_deadline; /* until when the clock may move, as far as they go; RNI_NEVER */
+} rni_outside_view;
+rni_outside_view rni_outside_look(rn_runtime *runtime);
+bool rni_outside_may_run(rn_runtime *runtime); /* all_wait */
 void rni_outside_wake_due(rn_runtime *runtime);
 void rni_outside_close(rn_runtime *runtime); /* nothing is pending: ends the waits that are left, and waits for them */
 

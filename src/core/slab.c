@@ -18,7 +18,7 @@ static char *group_start(rni_chunk *chunk, uint32_t index) {
 /* Takes all free objects of one group. */
 static bool adopt_group(rni_slab *slab, rni_chunk *chunk, uint32_t index) {
     if (rni_load_relaxed(&chunk->free[index]) == 0) return false;
-    /* Pairs with the or in tell: what the last user wrote to the objects is seen. */
+    /* Pairs with the or in rni_slab_tell: what the last user wrote to the objects is seen. */
     slab->mask = rni_swap_acq_rel(&chunk->free[index], 0);
     slab->chunk = chunk;
     slab->index = index;
@@ -66,8 +66,7 @@ void *rni_slab_refill(rni_slab *slab) {
     return rni_slab_take(slab, rni_stride(slab->class_of));
 }
 
-/* Makes objects free for anybody. */
-static void tell(rni_chunk *chunk, uint32_t index, uint64_t mask) {
+void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask) {
     /* Releases what we wrote to the objects; pairs with the exchange in adopt_group. */
     uint64_t before = rni_or_acq_rel(&chunk->free[index], mask);
     RNI_ASSERT((before & mask) == 0); /* else an object was given back twice */
@@ -78,32 +77,12 @@ void rni_slab_flush(rni_slab *slab) {
     uint64_t mask = slab->back_mask;
     slab->back_mask = 0;
     if (slab->back_chunk == slab->chunk && slab->back_index == slab->index) slab->mask |= mask;
-    else tell(slab->back_chunk, slab->back_index, mask);
-}
-
-void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of) {
-    rni_chunk *chunk = rni_chunk_of(object);
-    uintptr_t offset = (uintptr_t)object - (uintptr_t)chunk - RNI_CHUNK_HEADER;
-    uint32_t index = (uint32_t)(offset / rni_group_bytes(class_of));
-    uint64_t bit = UINT64_C(1) << ((offset - (uintptr_t)index * rni_group_bytes(class_of)) / rni_stride(class_of));
-    if (!slab) {
-        tell(chunk, index, bit);
-    } else if (chunk == slab->chunk && index == slab->index) {
-        RNI_ASSERT((slab->mask & bit) == 0);
-        slab->mask |= bit;
-    } else {
-        if (chunk != slab->back_chunk || index != slab->back_index) {
-            rni_slab_flush(slab);
-            slab->back_chunk = chunk;
-            slab->back_index = index;
-        }
-        slab->back_mask |= bit;
-    }
+    else rni_slab_tell(slab->back_chunk, slab->back_index, mask);
 }
 
 static bool is_wholly_free(rni_chunk *chunk) {
     for (uint32_t index = 0; index < rni_groups(chunk->class_of); index++)
-        if (rni_load_acquire(&chunk->free[index]) != ALL) return false; /* pairs with tell */
+        if (rni_load_acquire(&chunk->free[index]) != ALL) return false; /* pairs with rni_slab_tell */
     return true;
 }
 

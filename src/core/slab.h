@@ -21,6 +21,7 @@
 #include <stddef.h>
 
 #include "base/atomic.h"
+#include "base/memory.h"
 #include "base/os.h"
 
 #define RNI_CHUNK_BYTES ((size_t)256 * 1024)
@@ -99,11 +100,32 @@ static inline void *rni_slab_take(rni_slab *slab, uint32_t stride) {
     return object;
 }
 
-/* Gives an object back, whoever it came from. Without a slab: at once. */
-void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of);
+/* Makes objects of one group free for anybody. */
+void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask);
 
 /* Tells what was given back and not told yet. */
 void rni_slab_flush(rni_slab *slab);
+
+/* Gives an object back, whoever it came from. Without a slab: at once. */
+static inline void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of) {
+    rni_chunk *chunk = rni_chunk_of(object);
+    uint32_t offset = (uint32_t)((uintptr_t)object - (uintptr_t)chunk - RNI_CHUNK_HEADER);
+    uint32_t index = offset / rni_group_bytes(class_of);
+    uint64_t bit = UINT64_C(1) << (offset - index * rni_group_bytes(class_of)) / rni_stride(class_of);
+    if (!slab) {
+        rni_slab_tell(chunk, index, bit);
+    } else if (chunk == slab->chunk && index == slab->index) {
+        RNI_ASSERT((slab->mask & bit) == 0);
+        slab->mask |= bit;
+    } else {
+        if (chunk != slab->back_chunk || index != slab->back_index) {
+            rni_slab_flush(slab);
+            slab->back_chunk = chunk;
+            slab->back_index = index;
+        }
+        slab->back_mask |= bit;
+    }
+}
 
 /* Any thread: empties the slab's chunks that are wholly free into the pool. */
 void rni_slab_trim(rni_slab *slab);

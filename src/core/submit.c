@@ -47,13 +47,23 @@ static rn_value read_times(rn_task *task) {
 /* Whether the struct is one to take an argument from. */
 static bool has_arg(const rn_task *task) { return task && task->size >= offsetof(rn_task, on_iter); }
 
-static bool is_timed(const rn_task *task) {
-    uint64_t numbers = (uint64_t)task->every | (uint64_t)task->start_in | (uint64_t)task->at;
-    uintptr_t texts = (uintptr_t)task->every_text | (uintptr_t)task->start_in_text | (uintptr_t)task->at_text;
-    return (numbers | texts) != 0; /* one test for all: this is asked for every run */
+/* One test for all of them, instead of six: this is asked for every run. */
+static uint64_t times_given(const rn_task *task) {
+    return (uint64_t)task->every | (uint64_t)task->start_in | (uint64_t)task->at | (uintptr_t)task->every_text |
+           (uintptr_t)task->start_in_text | (uintptr_t)task->at_text;
 }
 
-static bool needs_plan(const rn_task *task) { return is_timed(task) || task->times > 1 || task->name; }
+static bool is_timed(const rn_task *task) { return times_given(task) != 0; }
+
+static bool needs_plan(const rn_task *task) {
+    return (times_given(task) | (uintptr_t)task->name) != 0 || task->times > 1;
+}
+
+/* Nothing has to be worked out, and nothing can be wrong: so it is with almost every run. */
+static bool is_plain(const rn_task *task) {
+    return task && task->size == sizeof *task && !needs_plan(task) && task->function &&
+           !(task->updates_result & ~RNI_UPDATES) && !rni_is_error(task->arg);
+}
 
 static rn_value check_task(const rn_task *task) {
     if (!task->function) return rn_error(RN_INVALID, "the function is NULL");
@@ -97,26 +107,36 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
 }
 
 static bool has_hooks(const rn_task *task) {
-    return task->on_iter || task->on_success || task->on_error || task->on_finished;
+    return ((uintptr_t)task->on_iter | (uintptr_t)task->on_success | (uintptr_t)task->on_error |
+            (uintptr_t)task->on_finished) != 0;
+}
+
+static inline void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
+    run->function = task->function;
+    rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
+    run->flags = flags | task->updates_result;
+    if (has_hooks(task)) {
+        run->flags |= RNI_HOOKS;
+        *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
+    }
+    run->done.value = task->arg;
+}
+
+/* In milliseconds since the runtime opened. */
+static inline void note_birth(rn_runtime *runtime, rni_run *run) {
+    rni_store_relaxed(&run->born, (uint32_t)((rni_os_now_coarse() - runtime->opened) / 1000000));
 }
 
 static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
     rni_run *run = rni_run_make(runtime);
     if (!run) return NULL;
-    run->function = task->function;
-    rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
-    run->flags = flags | task->updates_result | (runtime->is_virtual || runtime->seed ? RNI_KIT : 0);
-    if (has_hooks(task)) {
-        run->flags |= RNI_HOOKS;
-        *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
-    }
+    fill_run(run, task, flags | (runtime->is_virtual || runtime->seed ? RNI_KIT : 0));
     if (!needs_plan(task) && !runtime->is_virtual) { /* the age on a virtual clock needs more than 32 bits */
-        rni_store_relaxed(&run->born, (uint32_t)((rni_os_now_coarse() - runtime->opened) / 1000000));
+        note_birth(runtime, run);
     } else if (!fill_plan(runtime, run, task)) {
         rni_run_free(run);
         return NULL;
     }
-    run->done.value = task->arg;
     return run;
 }
 
@@ -198,8 +218,7 @@ static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_ta
     }
     if (runtime->queue_limit > 0 && admission == ADMITTED) flags |= RNI_COUNTED_IN;
     rni_run *run = make_run(runtime, task, flags);
-    /* A detached run may be gone by then, and its future is only told from NULL. */
-    rn_future *future = run && !(flags & RNI_DETACHED) ? rni_run_future(run) : (rn_future *)run;
+    rn_future *future = run ? rni_run_future(run) : NULL; /* while it is ours */
     if (run && launch(runtime, lane, run, admission)) return future;
     if (run) rni_run_free(run);
     if (flags & RNI_COUNTED_IN) rni_queue_release(runtime);
@@ -225,8 +244,25 @@ static rn_value at_origin(rn_value error, const rn_task *task) {
     return placed;
 }
 
-/* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
-static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
+/* NULL: it did not start, and start_any() will find out why not. */
+static rn_future *start_plain(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
+    rni_lane *lane = rni_lane_of(serial);
+    if (!lane) return NULL;
+    rni_run *run = enter(runtime, serial, lane) ? rni_run_make(runtime) : NULL;
+    if (run) {
+        fill_run(run, task, flags);
+        note_birth(runtime, run);
+        rni_completion_init(&run->done, RNI_QUEUED | RNI_CLAIMABLE | (flags & RNI_DETACHED ? RNI_RELEASED : 0));
+        rn_future *future = rni_run_future(run); /* while it is ours */
+        if (runtime->executor->submit(runtime, lane, run) == RN_OK) return future;
+        rni_run_free(run);
+    }
+    leave(runtime, lane);
+    return NULL;
+}
+
+static rn_future *start_any(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
     int code;
     rn_task whole;
     rn_future *future = NULL;
@@ -246,6 +282,15 @@ static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags,
     if (is_own) *error = at_origin(*error, task);
     if (has_arg(task)) rni_drop(task->arg);
     return NULL;
+}
+
+/* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
+static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
+    int code;
+    rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
+    rn_future *future = NULL;
+    if (runtime && runtime->is_plain && is_plain(task)) future = start_plain(runtime, task, flags);
+    return future ? future : start_any(handle, task, flags, error);
 }
 
 rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {

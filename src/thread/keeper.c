@@ -11,12 +11,13 @@ static bool is_quiet(rni_pool *pool) {
 
 bool rni_pool_is_idle(rni_pool *pool) {
     /* Twice, with the queues in between: one that parks may still take what it sees there. */
+    if (!is_quiet(pool)) return false;
     bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
     rni_run *starved_for = rni_load_seq_cst(&pool->starved_for); /* pairs with the swaps in await.c */
     if (starved_for) has_ready = !rni_pool_waits_for_clock(starved_for);
     else if (has_ready && rni_pool_is_starved(pool)) has_ready = false; /* nobody is left to take it */
     /* posted: pairs with rni_post */
-    return is_quiet(pool) && !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);
+    return !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);
 }
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -31,9 +32,13 @@ static int64_t latest_of(const rni_plan *due) {
 /* Moves the virtual clock to the next moment at which something happens. False: there is none, or it is not time. */
 static bool jump(rni_pool *pool) {
     rn_runtime *runtime = pool->runtime;
-    if (!rni_outside_may_run(runtime) || !rni_pool_is_idle(pool)) return false;
+    rni_outside_view before = rni_outside_look(runtime);
+    if (!before.all_wait || !rni_pool_is_idle(pool)) return false;
+    /* Again: idle, the pool may just have given one what it waited for, who may even have gone on and come back. */
+    rni_outside_view view = rni_outside_look(runtime);
+    if (!view.all_wait || view.moves != before.moves) return false;
     int64_t now = rni_now(runtime), next;
-    int64_t wait_over = lesser(rni_outside_first_deadline(runtime), rni_pool_first_deadline(pool));
+    int64_t wait_over = lesser(view.first_deadline, rni_pool_first_deadline(pool));
     if (wait_over <= now) return false;
     rni_plan *due;
     do { /* the first times may only move timers down a level */

@@ -145,12 +145,15 @@ bool rn_is_none(rn_value value) { return rn_kind(value) == RN_NONE; }
 bool rn_is_error(rn_value value) { return rn_kind(value) == RN_ERROR; }
 
 /* Stops a program that reads a value as what it is not. */
-static void expect(const char *function, rn_value value, enum rn_kind kind) {
-    if (rn_kind(value) == kind) return;
+static __attribute__((noinline)) void refuse(const char *function, rn_value value, enum rn_kind kind) {
     char text[200];
     rn_format(value, text, sizeof text);
     rni_misuse("%s: the value is of kind %s, not %s: %s", function, rn_kind_name(rn_kind(value)), rn_kind_name(kind),
                text);
+}
+
+static inline void expect(const char *function, rn_value value, enum rn_kind kind) {
+    if (rn_kind(value) != kind) refuse(function, value, kind);
 }
 
 bool rn_as_bool(rn_value value) {
