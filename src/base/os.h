@@ -26,6 +26,10 @@ void rni_os_wake(const void *word, int count);
 void *rni_os_map(size_t size, size_t align);
 void rni_os_discard(void *pages, size_t size);
 
+/* Advice: these pages will be used as a whole. 2 MiB at a multiple of 2 MiB become one huge page. */
+#define RNI_HUGE_BYTES ((size_t)2 * 1024 * 1024)
+void rni_os_prefer_huge(void *pages, size_t size);
+
 /* Starts a thread that blocks every asynchronous signal. RN_OK, RN_NO_THREADS, or RN_NO_MEMORY. */
 typedef struct rni_os_thread { uint64_t id; } rni_os_thread;
 int rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument);

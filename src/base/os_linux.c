@@ -59,6 +59,8 @@ void *rni_os_map(size_t size, size_t align) {
 
 void rni_os_discard(void *pages, size_t size) { madvise(pages, size, MADV_DONTNEED); }
 
+void rni_os_prefer_huge(void *pages, size_t size) { madvise(pages, size, MADV_HUGEPAGE); }
+
 /* The lowest address of this thread's stack, for threads that we started. */
 static __thread uintptr_t stack_low;
 

@@ -35,6 +35,7 @@ enum rni_verdict rni_completion_begin(rni_completion *completion) {
         if (rni_state_of(word) == RN_WAITING) next = with_state(next, RN_RUNNING) | RNI_BEGUN;
         /* Pairs with cancel, claim, release and stop: the CASes on one word have one order. */
     } while (!rni_cas_acq_rel(&completion->word, &word, next));
+    __builtin_prefetch(nodes_of(word), 1); /* another core's, and needed when it ends */
     if (rni_state_of(word) == RN_WAITING) return RNI_YES;
     return is_last(next) ? RNI_LAST : RNI_NO;
 }

@@ -14,6 +14,9 @@ static bool is_over(rni_run *run) {
 }
 
 static int await_run(rni_run *run, int64_t timeout_ns, rn_value *error) {
+    /* Who waits for many runs waits for them in the order in which they were made, most often: the line of one of the
+     * next comes here from the core that ran it while this one is dealt with. */
+    __builtin_prefetch((const char *)run + (size_t)RNI_AHEAD * RNI_RUN_STRIDE, 1);
     if (is_over(run)) return RN_OK;
     rni_thread *self = rni_self;
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));

@@ -32,7 +32,7 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
     rni_thread *self = rni_thread_get();
     rni_plan *plan = self ? rni_slab_take(&self->slabs[RNI_CLASS_PLAN], RNI_PLAN_STRIDE) : NULL;
     if (!plan) return NULL;
-    for (unsigned i = 0; i < RNI_NAME_WORDS; i++) rni_store_relaxed(&plan->name[i], 0);
+    rni_store_relaxed(&plan->name[0], 0);
     rni_store_relaxed(&plan->next_start, 0);
     rni_store_relaxed(&plan->born, (uint64_t)born);
     rni_store_relaxed(&plan->iteration, 0);

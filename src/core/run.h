@@ -31,22 +31,25 @@ typedef struct rni_hooks {
 #define RNI_NO_SLOT UINT32_MAX
 
 typedef struct rni_plan {
-    rni_a64 name[RNI_NAME_WORDS]; /* zero: the origin's */
-    uint64_t times;               /* RN_ENDLESS, or how many iterations */
-    int64_t every;                /* 0: back to back */
-    int64_t due;                  /* when the next iteration is due; guarded by the timers' lock while waiting */
-    rni_a64 next_start;           /* a copy of due for the pending list */
-    rni_a64 born;
-    rni_a64 iteration;
-    rni_a64 progress;             /* bits of a double */
-    uint64_t missed;
-    rn_value outcome;             /* of the last iteration, while the run waits */
-    rn_value updated;             /* the result that on_iter put in its place, if has_updated */
+    /* A cache line of what the timers touch. */
     struct rni_plan *next, **link; /* in a slot of the timers, or in the executor's due list */
     struct rni_run *run;
-    uint32_t slot;                /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
+    int64_t due;          /* when the next iteration is due; guarded by the timers' lock while waiting */
+    rni_a64 next_start;   /* a copy of due for the pending list */
+    int64_t every;        /* 0: back to back */
+    uint64_t times;       /* RN_ENDLESS, or how many iterations */
+    uint32_t slot;        /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
     uint16_t last_worker; /* that ran the last iteration, plus 1; 0: none */
     bool has_updated, has_outcome;
+
+    rni_a64 born;
+    rni_a64 iteration;
+    rni_a64 progress;     /* bits of a double */
+    uint64_t missed;
+    rn_value outcome;     /* of the last iteration, while the run waits */
+    rn_value updated;     /* the result that on_iter put in its place, if has_updated */
+
+    rni_a64 name[RNI_NAME_WORDS]; /* zero: the origin's */
 } rni_plan;
 
 typedef struct rni_run {

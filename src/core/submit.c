@@ -91,6 +91,17 @@ static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
     return task->at - wall < RN_DURATION_MAX ? task->at - wall : RN_DURATION_MAX;
 }
 
+/* In whole words, zeros after its end: so the pending list may read it while it changes. */
+static void set_name(rni_plan *plan, const char *name) {
+    for (unsigned i = 0, length = 0; i < RNI_NAME_WORDS; i++) {
+        uint64_t word = 0;
+        for (unsigned shift = 0; shift < 64 && name[length] && length < RN_NAME_MAX; shift += 8)
+            word |= (uint64_t)(unsigned char)name[length++] << shift;
+        rni_store_relaxed(&plan->name[i], word);
+        if (word >> 56 == 0) return;
+    }
+}
+
 static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     int64_t now = rni_now(runtime);
     rni_plan *plan = rni_run_add_plan(run, now);
@@ -98,11 +109,7 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
     plan->due = rni_later(now, delay_of(runtime, task));
-    if (task->name) {
-        uint64_t words[RNI_NAME_WORDS] = {0};
-        memcpy(words, task->name, strnlen(task->name, RN_NAME_MAX));
-        for (unsigned i = 0; i < RNI_NAME_WORDS; i++) rni_store_relaxed(&plan->name[i], words[i]);
-    }
+    if (task->name) set_name(plan, task->name);
     return true;
 }
 
@@ -191,7 +198,7 @@ static enum admission admit(rn_runtime *runtime, rn_value *error) {
 /* False: no memory. True: the run is on its way, and may be over. */
 static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admission admission) {
     rni_plan *plan = rni_run_plan(run);
-    bool waits = plan && plan->due > rni_now(runtime);
+    bool waits = plan && plan->due > (int64_t)rni_load_relaxed(&plan->born); /* it was given a delay */
     uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
     if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 #include "core/lane.h"
 #include "core/run.h"
@@ -13,7 +14,10 @@ static struct {
     rni_thread *vacant;
     rni_slab runtimes;        /* used under the lock */
     uint64_t serial;          /* of the runtime opened last */
-    rni_mutex pool_lock;      /* guards pool; a leaf, since it is taken with a slab's lock held */
+    char *arena;              /* what is left of the arena that chunks are cut from */
+    size_t arena_left;        /* bytes */
+    unsigned arenas;
+    rni_mutex pool_lock;      /* guards pool and arenas; a leaf, since it is taken with a slab's lock held */
 } world;
 
 static rni_aptr all_chunks[RNI_CLASSES];
@@ -63,9 +67,35 @@ rni_chunk *rni_world_chunks(enum rni_class class_of) {
     return rni_load_acquire(&all_chunks[class_of]); /* pairs with publish */
 }
 
+/* A program that uses this many arenas uses them up, and has millions of objects to reach: from here on huge pages
+ * save it most page faults and misses of the TLB. */
+#define SMALL_ARENAS 4u
+
+static bool add_arena(void) {
+    char *arena = rni_os_map(RNI_HUGE_BYTES, RNI_HUGE_BYTES);
+    if (!arena) return false;
+    if (world.arenas++ >= SMALL_ARENAS) rni_os_prefer_huge(arena, RNI_HUGE_BYTES);
+    world.arena = arena;
+    world.arena_left = RNI_HUGE_BYTES;
+    return true;
+}
+
+static void *cut_chunk(void) {
+    void *chunk = NULL;
+    rni_mutex_lock(&world.pool_lock);
+    if (world.arena_left > 0 || add_arena()) {
+        chunk = world.arena;
+        world.arena += RNI_CHUNK_BYTES;
+        world.arena_left -= RNI_CHUNK_BYTES;
+    }
+    rni_mutex_unlock(&world.pool_lock);
+    return chunk;
+}
+
 static rni_chunk *map_chunk(enum rni_class class_of) {
-    rni_chunk *chunk = rni_os_map(RNI_CHUNK_BYTES, RNI_CHUNK_BYTES);
+    rni_chunk *chunk = rni_fault(RN_FAULT_MAPPING) ? NULL : cut_chunk();
     if (!chunk) return NULL;
+    rni_fault_hold(RN_FAULT_MAPPING, 1);
     chunk->class_of = class_of;
     chunk->era = rni_world_era();
     rni_store_relaxed(&chunk->generation, 1);
