@@ -89,7 +89,10 @@ enum rn_code {
     RN_QUEUE_FULL = -8,  /* .queue_limit runs are pending and .when_full is RN_FAIL */
     RN_FORKED = -9,      /* the handle belongs to the parent of this process */
     RN_TOO_LARGE = -10,  /* a text or a byte string is longer than RN_LENGTH_MAX */
-    RN_UNSUPPORTED = -11 /* not in this build; the message names what is */
+    RN_UNSUPPORTED = -11,  /* not in this build; the message names what is */
+    RN_NO_PROCESSES = -12, /* the system refused every process */
+    RN_CRASHED = -13,      /* the worker process died; the message says of what, and where */
+    RN_NOT_PORTABLE = -14  /* it means nothing in another process: a pointer, code made at run time */
 };
 
 /* The name of a code, "RN_TIMED_OUT"; for other codes "unknown code". Returns a constant. */

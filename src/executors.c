@@ -1,9 +1,14 @@
 /* The one file that knows every executor. */
 #include "core/executor.h"
+#include "process/host.h"
 #include "thread/pool.h"
 
 const rni_executor *rni_executor_of(enum rn_executor executor) {
-    return executor == RN_THREADS ? &rni_thread_executor : NULL;
+    switch (executor) {
+    case RN_THREADS: return &rni_thread_executor;
+    case RN_PROCESSES: return rni_process_executor();
+    default: return NULL;
+    }
 }
 
-const char *rni_executor_names(void) { return "RN_THREADS"; }
+const char *rni_executor_names(void) { return "RN_THREADS and RN_PROCESSES"; }

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "core/remote.h"
 #include "core/run.h"
 #include "core/runtime.h"
 
@@ -31,13 +32,15 @@ const char *rn_name(const rn_call *call) {
 bool rn_stopping(const rn_call *call) {
     if (rni_load_relaxed(&call->run->done.word) & RNI_STOP) return true;
     enum rni_phase phase = rni_phase(call->runtime);
+    uint32_t told = rni_told(call->runtime);
     const rni_plan *plan = rni_run_plan(call->run);
-    return phase == RNI_STOPPING || (phase == RNI_DRAINING && plan && plan->times == RN_ENDLESS);
+    bool drains = phase == RNI_DRAINING || (told & RNI_TOLD_DRAIN);
+    return phase == RNI_STOPPING || (told & (RNI_TOLD_STOP | RNI_TOLD_HALT)) || (drains && plan && plan->times == RN_ENDLESS);
 }
 
 rn_runtime *rn_runtime_of(const rn_call *call) { return rni_runtime_handle(call->runtime); }
 
-uint64_t rn_run_id(const rn_call *call) { return rni_run_id(call->run); }
+uint64_t rn_run_id(const rn_call *call) { return call->run_id ? call->run_id : rni_run_id(call->run); }
 
 void rn_report(rn_call *call, double fraction) {
     rni_plan *plan = rni_run_plan(call->run);
@@ -49,4 +52,5 @@ void rn_report(rn_call *call, double fraction) {
     memcpy(&bits, &within, sizeof bits);
     rni_store_relaxed(&plan->iteration, call->iteration);
     rni_store_relaxed(&plan->progress, bits);
+    if (rni_host) rni_host->report(call, within);
 }

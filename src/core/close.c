@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "core/executor.h"
 #include "core/grown.h"
+#include "core/lane.h"
 #include "core/outside.h"
 #include "core/pending.h"
 #include "core/run.h"
@@ -81,6 +82,7 @@ static void begin_closing(rn_runtime *runtime, enum rn_close_how how) {
     if (rni_phase(runtime) != RNI_STOPPING) rni_swap_seq_cst(&runtime->phase, phase); /* pairs with rni_phase */
     rni_add_acq_rel(&runtime->room, 1); /* those who wait for room look at the phase */
     rni_os_wake(&runtime->room, INT32_MAX);
+    if (runtime->executor->told) runtime->executor->told(runtime, NULL);
     rni_schedule_close(runtime);
 }
 
@@ -88,6 +90,7 @@ static void end(rn_runtime *runtime) {
     rni_timers *timers = runtime->timers;
     rn_value error = runtime->open_error;
     rni_outside_close(runtime);
+    while (!rni_lanes_are_idle(runtime)) rni_os_yield(); /* a submit whose run is over is about to end */
     if (runtime->executor) runtime->executor->close(runtime);
     rni_world_close(runtime);
     rni_free(timers);

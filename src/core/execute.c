@@ -1,28 +1,17 @@
 /*
- * The meaning of a run: function and hooks, in the order of the rules, whatever the executor. Only
- * the thread that runs it touches what is here.
+ * The meaning of a run: function and hooks, in the order of the rules (turn.h); and how a thread of ours takes a run
+ * through a turn. Only the thread that runs it touches what is here.
  */
 #include "base/memory.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/run.h"
 #include "core/schedule.h"
+#include "core/turn.h"
 #include "value/value.h"
 
-/* One turn of a run on a worker: from when it begins to when it ends or waits. */
-struct turn {
-    rn_call call;
-    rni_lane *lane; /* NULL: this thread has none; then nothing is counted */
-    rni_plan *plan;
-    rn_value outcome; /* of the last iteration */
-    rn_value updated; /* the result that a hook put in its place, if has_updated */
-    bool has_updated;
-    bool is_hook_failed;
-    uint32_t era; /* of the process that it began in */
-};
-
 /* A child that a task forked has none of the threads that its caller counts on. */
-static void expect_same_process(const struct turn *turn) {
+static void expect_same_process(const rni_turn *turn) {
     if (turn->era != rni_world_era()) rni_misuse("a process forked in a task must not return from it: exec or _exit");
 }
 
@@ -39,7 +28,7 @@ static rn_value stamped(rn_call *call, rn_value error) {
 }
 
 /* What a hook returned: an error ends the schedule and is the result, the first one of them. */
-static void after_hook(struct turn *turn, rn_value returned, unsigned bit) {
+static void after_hook(rni_turn *turn, rn_value returned, unsigned bit) {
     expect_same_process(turn);
     bool failed = rni_is_error(returned);
     if (failed) {
@@ -57,22 +46,22 @@ static void after_hook(struct turn *turn, rn_value returned, unsigned bit) {
     turn->is_hook_failed = failed;
 }
 
-static rn_value success_of(const struct turn *turn) {
+static rn_value success_of(const rni_turn *turn) {
     return rni_is_error(turn->outcome) ? rni_none() : turn->outcome;
 }
 
-static rn_value error_of(const struct turn *turn) {
+static rn_value error_of(const rni_turn *turn) {
     return rni_is_error(turn->outcome) ? turn->outcome : rni_none();
 }
 
-static void call_outcome_hook(struct turn *turn, rn_outcome_fn *hook, const char *name, unsigned bit) {
+static void call_outcome_hook(rni_turn *turn, rn_outcome_fn *hook, const char *name, unsigned bit) {
     if (!hook) return;
     turn->call.hook = name;
     after_hook(turn, hook(&turn->call, success_of(turn), error_of(turn)), bit);
     turn->call.hook = "";
 }
 
-static void call_success_or_error(struct turn *turn, const rni_hooks *hooks) {
+static void call_success_or_error(rni_turn *turn, const rni_hooks *hooks) {
     rn_call *call = &turn->call;
     if (rni_is_error(turn->outcome) && hooks->on_error) {
         call->hook = "on_error";
@@ -84,31 +73,55 @@ static void call_success_or_error(struct turn *turn, const rni_hooks *hooks) {
     call->hook = "";
 }
 
-static void iterate(struct turn *turn) {
+static void enter_stage(rni_turn *turn, enum rni_stage stage) {
+    turn->stage = stage;
+    if (turn->publish) turn->publish(turn);
+}
+
+static void take_outcome(rni_turn *turn, rn_value outcome) {
+    rn_call *call = &turn->call;
+    turn->outcome = outcome;
+    if (!rni_is_error(outcome)) return;
+    turn->outcome = stamped(call, outcome);
+    if (turn->lane) rni_count(&turn->lane->failed);
+    rni_log_failure(call, turn->outcome);
+}
+
+void rni_turn_begin_iteration(rni_turn *turn) {
     rn_call *call = &turn->call;
     call->iteration++;
     if (turn->plan) rni_store_relaxed(&turn->plan->iteration, call->iteration);
     if (turn->lane) rni_count(&turn->lane->started);
-    turn->outcome = call->run->function(call);
-    expect_same_process(turn);
-    if (rni_is_error(turn->outcome)) {
-        turn->outcome = stamped(call, turn->outcome);
-        if (turn->lane) rni_count(&turn->lane->failed);
-        rni_log_failure(call, turn->outcome);
-    }
-    if (call->run->flags & RNI_HOOKS)
-        call_outcome_hook(turn, rni_run_hooks(call->run)->on_iter, "on_iter", RN_ON_ITER);
-    turn->plan = rni_run_plan(call->run); /* a report of progress may have added one */
 }
 
-/* Ends the run: final hooks, then the future. */
-static void finish(struct turn *turn) {
-    rni_run *run = turn->call.run;
-    if (run->flags & RNI_HOOKS) {
-        const rni_hooks *hooks = rni_run_hooks(run);
+static void call_function(rni_turn *turn) {
+    rn_call *call = &turn->call;
+    rni_turn_begin_iteration(turn);
+    rn_value outcome = call->run->function(call);
+    expect_same_process(turn);
+    take_outcome(turn, outcome);
+    turn->stage = RNI_STAGE_ON_ITER;
+}
+
+static void call_on_iter(rni_turn *turn) {
+    enter_stage(turn, RNI_STAGE_ON_ITER);
+    call_outcome_hook(turn, rni_run_hooks(turn->call.run)->on_iter, "on_iter", RN_ON_ITER);
+}
+
+static void call_final_hooks(rni_turn *turn) {
+    if (!(turn->call.run->flags & RNI_HOOKS)) return;
+    const rni_hooks *hooks = rni_run_hooks(turn->call.run);
+    if (turn->stage <= RNI_STAGE_OUTCOME) {
+        enter_stage(turn, RNI_STAGE_OUTCOME);
         call_success_or_error(turn, hooks);
-        call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
     }
+    enter_stage(turn, RNI_STAGE_FINISHED);
+    call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
+}
+
+/* Ends the run, all hooks being done. */
+static void finish(rni_turn *turn) {
+    rni_run *run = turn->call.run;
     rn_value result = turn->outcome;
     if (turn->has_updated) {
         rni_drop(turn->outcome);
@@ -120,14 +133,36 @@ static void finish(struct turn *turn) {
 }
 
 static bool is_told_to_stop(const rn_call *call) {
-    return (rni_load_relaxed(&call->run->done.word) & RNI_STOP) || rni_phase(call->runtime) == RNI_STOPPING;
+    return (rni_load_relaxed(&call->run->done.word) & RNI_STOP) || rni_phase(call->runtime) == RNI_STOPPING ||
+           (rni_told(call->runtime) & (RNI_TOLD_STOP | RNI_TOLD_HALT));
 }
 
-static bool has_further_iterations(const struct turn *turn) {
+static bool has_further_iterations(const rni_turn *turn) {
     const rni_plan *plan = turn->plan;
     if (!plan || turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
     if (plan->times != RN_ENDLESS) return turn->call.iteration < plan->times;
-    return rni_phase(turn->call.runtime) == RNI_OPEN;
+    return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN);
+}
+
+static void drop_outcome(rni_turn *turn) {
+    rni_drop(turn->outcome);
+    turn->outcome = rni_none();
+}
+
+bool rni_turn_work(rni_turn *turn) {
+    if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
+    while (turn->stage <= RNI_STAGE_ON_ITER) {
+        if (turn->call.run->flags & RNI_HOOKS) call_on_iter(turn);
+        turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
+        if (!has_further_iterations(turn)) break;
+        if (turn->plan->every > 0) return false;
+        drop_outcome(turn);
+        enter_stage(turn, RNI_STAGE_FUNCTION);
+        call_function(turn);
+    }
+    call_final_hooks(turn);
+    turn->stage = RNI_STAGE_END;
+    return true;
 }
 
 /* Says on whose stack the run is, for those who look for cycles of waits. */
@@ -137,7 +172,7 @@ static void set_place(const rn_call *call, const rni_thread *self) {
 }
 
 /* Puts the run to wait for its next tick. False: it was asked to stop meanwhile; it ends now. */
-static bool suspend(struct turn *turn) {
+static bool suspend(rni_turn *turn) {
     rn_call *call = &turn->call;
     rni_plan *plan = turn->plan;
     rni_drop(call->wait_error);
@@ -154,29 +189,61 @@ static bool suspend(struct turn *turn) {
     return false;
 }
 
-static void drop_outcome(struct turn *turn) { rni_drop(turn->outcome); }
-
-static void run_turn(struct turn *turn) {
-    rni_plan *plan = turn->plan;
-    bool ends_now = plan && plan->has_outcome && is_told_to_stop(&turn->call);
-    if (ends_now) {
-        finish(turn);
-        return;
-    }
-    if (plan && plan->has_outcome) drop_outcome(turn);
-    for (;;) {
-        iterate(turn);
-        if (!has_further_iterations(turn)) break;
-        if (turn->plan->every > 0) {
-            if (suspend(turn)) return;
-            break;
-        }
+/* What comes next after a failure, and needs code of the program to be run. */
+enum rni_next rni_turn_next(rni_turn *turn) {
+    bool has_hooks = turn->call.run->flags & RNI_HOOKS;
+    if (turn->stage == RNI_STAGE_FUNCTION || (turn->stage == RNI_STAGE_ON_ITER && has_hooks)) return RNI_NEXT_WORK;
+    if (turn->stage == RNI_STAGE_ON_ITER && has_further_iterations(turn)) {
+        if (turn->plan->every > 0) return RNI_NEXT_WAIT;
         drop_outcome(turn);
+        turn->stage = RNI_STAGE_FUNCTION;
+        return RNI_NEXT_WORK;
+    }
+    return has_hooks && turn->stage != RNI_STAGE_END ? RNI_NEXT_WORK : RNI_NEXT_END;
+}
+
+static void fail_hook(rni_turn *turn, const char *hook, rn_value error, unsigned bit) {
+    turn->call.hook = hook;
+    after_hook(turn, error, bit);
+    turn->call.hook = "";
+    turn->stage++;
+}
+
+void rni_turn_fail(rni_turn *turn, rn_value error) {
+    bool has_failed = rni_is_error(turn->outcome);
+    switch (turn->stage) {
+    case RNI_STAGE_FUNCTION:
+        take_outcome(turn, error);
+        turn->stage = RNI_STAGE_ON_ITER;
+        break;
+    case RNI_STAGE_ON_ITER: fail_hook(turn, "on_iter", error, RN_ON_ITER); break;
+    case RNI_STAGE_OUTCOME:
+        fail_hook(turn, has_failed ? "on_error" : "on_success", error, has_failed ? RN_ON_ERROR : RN_ON_SUCCESS);
+        break;
+    case RNI_STAGE_FINISHED: fail_hook(turn, "on_finished", error, RN_ON_FINISHED); break;
+    case RNI_STAGE_END: rni_drop(error); break;
+    }
+}
+
+static bool work(rni_turn *turn) {
+    const rni_executor *executor = turn->call.runtime->executor;
+    return executor->work ? executor->work(turn) : rni_turn_work(turn);
+}
+
+static void run_turn(rni_turn *turn) {
+    rni_plan *plan = turn->plan;
+    if (plan && plan->has_outcome) {
+        if (is_told_to_stop(&turn->call)) turn->stage = RNI_STAGE_OUTCOME;
+        else drop_outcome(turn);
+    }
+    while (!work(turn)) {
+        if (suspend(turn)) return;
+        turn->stage = RNI_STAGE_OUTCOME;
     }
     finish(turn);
 }
 
-static void take_up(struct turn *turn, rni_plan *plan) {
+static void take_up(rni_turn *turn, rni_plan *plan) {
     turn->call.iteration = rni_load_relaxed(&plan->iteration);
     turn->outcome = plan->outcome;
     turn->updated = plan->updated;
@@ -186,13 +253,14 @@ static void take_up(struct turn *turn, rni_plan *plan) {
 
 void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     rni_thread *self = rni_thread_get();
-    struct turn turn;
+    rni_turn turn;
     rn_call *call = &turn.call;
     call->runtime = runtime;
     call->run = run;
     call->name = NULL;
     call->hook = "";
     call->iteration = 0;
+    call->run_id = 0;
     call->arg = run->done.value;
     call->wait_error = rni_none();
     call->outer = self ? self->call : NULL;
@@ -201,6 +269,8 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     turn.outcome = rni_none();
     turn.updated = rni_none();
     turn.has_updated = turn.is_hook_failed = false;
+    turn.stage = RNI_STAGE_FUNCTION;
+    turn.publish = NULL;
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
     if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);

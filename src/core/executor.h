@@ -10,6 +10,7 @@
 #include "core/runtime.h"
 
 struct rni_lane;
+struct rni_turn;
 
 typedef struct rni_executor {
     const char *name;
@@ -45,6 +46,16 @@ typedef struct rni_executor {
 
     /* The completing worker of a run, before its sleepers wake. Only with a seed. */
     void (*completing)(rn_runtime *runtime, rni_run *run);
+
+    /* Any thread, before a run is made of a task: none, or why it cannot run here. NULL: each can. No locks. */
+    rn_value (*accept)(const rn_task *task);
+
+    /* Whoever runs a turn, as rni_turn_work(), in another process; NULL: it is run where it is. */
+    bool (*work)(struct rni_turn *turn);
+
+    /* Any thread: a run that is at work was asked to stop; or, with NULL, the phase of the runtime moved. NULL if what
+     * the words say is seen where turns are run. */
+    void (*told)(rn_runtime *runtime, rni_run *run);
 
     /* rn_close, once nothing is pending: ends the workers. Blocks until they have ended. */
     void (*close)(rn_runtime *runtime);

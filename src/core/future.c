@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "core/executor.h"
+#include "core/remote.h"
 #include "core/schedule.h"
 #include "core/world.h"
 #include "value/value.h"
@@ -13,11 +14,12 @@ static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete: the value is there */
 }
 
-static int await_run(rni_run *run, int64_t timeout_ns, rn_value *error) {
+int rni_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     /* Who waits for many runs waits for them in the order in which they were made, most often: the line of one of the
      * next comes here from the core that ran it while this one is dealt with. */
     __builtin_prefetch((const char *)run + (size_t)RNI_AHEAD * RNI_RUN_STRIDE, 1);
     if (is_over(run)) return RN_OK;
+    if (rni_is_remote(run)) return rni_host->wait(run, timeout_ns, error);
     rni_thread *self = rni_self;
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
     if (self && self->worker && self->call) {
@@ -48,7 +50,7 @@ static rn_value result(rn_future *future, int64_t timeout_ns, const char *functi
     rni_run *run = rni_future_run(future, function);
     if (!run) return rni_error_forked();
     rn_value error;
-    switch (await_run(run, timeout_ns, &error)) {
+    switch (rni_await(run, timeout_ns, &error)) {
     case RN_OK: return run->done.value;
     case RN_DEADLOCK: return kept_by_call(error);
     default: return rni_error_timed_out();
@@ -65,14 +67,17 @@ int rn_wait(rn_future *future, int64_t timeout_ns) {
     rni_run *run = rni_future_run(future, "rn_wait");
     if (!run) return RN_FORKED;
     rn_value error;
-    int code = await_run(run, timeout_ns, &error);
+    int code = rni_await(run, timeout_ns, &error);
     if (code == RN_DEADLOCK) rn_drop(error);
     return code;
 }
 
+static double refresh(rni_run *run) { return rni_is_remote(run) && !is_over(run) ? rni_host->refresh(run) : 0; }
+
 static enum rn_state state(rn_future *future, const char *function) {
     rni_run *run = rni_future_run(future, function);
     if (!run) return RN_DONE;
+    (void)refresh(run);
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with complete: done means the value is there */
     return rni_is_being_cancelled(word) ? RN_WAITING : rni_state_of(word);
 }
@@ -87,7 +92,9 @@ bool rn_cancelled(rn_future *future) { return state(future, "rn_cancelled") == R
 
 double rn_progress(rn_future *future) {
     rni_run *run = rni_future_run(future, "rn_progress");
+    double far = run ? refresh(run) : 1;
     if (!run || is_over(run)) return 1;
+    if (rni_is_remote(run)) return far;
     rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
     uint64_t bits = plan ? rni_load_relaxed(&plan->progress) : 0;
     double fraction;
@@ -97,6 +104,7 @@ double rn_progress(rn_future *future) {
 
 /* Cancels, or says what became of it: another's cancel is waited for, so that the answer holds. */
 static bool cancel(rni_run *run) {
+    if (rni_is_remote(run)) return rni_host->cancel(run);
     if (rni_run_cancel(run, rni_error_cancelled())) return true;
     uint64_t word;
     while (rni_is_being_cancelled(word = rni_load_acquire(&run->done.word))) rni_pause(); /* pairs with cancel */
@@ -110,11 +118,23 @@ bool rn_cancel(rn_future *future) {
     return cancel(run);
 }
 
+/* A run that is at work, in a process that does not see its word. Under the world's lock its runtime cannot close. */
+static void tell(rni_run *run) {
+    rni_world_lock();
+    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
+    if (runtime && runtime->executor && runtime->executor->told && runtime->pool) runtime->executor->told(runtime, run);
+    rni_world_unlock();
+}
+
 static bool stop(rni_run *run) {
     if (is_over(run)) return false;
+    if (rni_is_remote(run)) return rni_host->stop(run);
     uint64_t word = rni_completion_stop(&run->done);
     if (rni_is_over(word)) return false;
-    if (rni_state_of(word) != RN_WAITING) return true;
+    if (rni_state_of(word) != RN_WAITING) {
+        tell(run);
+        return true;
+    }
     if (!(word & RNI_BEGUN) && cancel(run)) return true;
     /* Begun, and perhaps waiting for its next tick: its final hooks are due now. Under the world's lock the
      * runtime cannot close; once the run is ours it cannot either, for the run is pending. */
@@ -137,6 +157,7 @@ int rn_add_done_callback(rn_future *future, rn_done_fn *function, void *context)
     rni_run *run = rni_future_run(future, "rn_add_done_callback");
     if (!function) rni_misuse("rn_add_done_callback: the function is NULL");
     if (!run) return RN_FORKED;
+    (void)refresh(run);
     if (is_over(run)) {
         function(future, context);
         return RN_OK;
@@ -155,6 +176,7 @@ int rn_add_done_callback(rn_future *future, rn_done_fn *function, void *context)
 void rn_release(rn_future *future) {
     rni_run *run = rni_future_run(future, "rn_release");
     if (!run || rni_run_is_static(run)) return;
+    if (rni_is_remote(run)) rni_host->release(run);
     switch (rni_completion_release(&run->done)) {
     case RNI_NO: rni_misuse("rn_release: the future %p has been released", (void *)future);
     case RNI_LAST: rni_run_give_back(run); break;

@@ -68,6 +68,12 @@ rni_lane *rni_lane_find(uint64_t serial) {
     return NULL;
 }
 
+bool rni_lanes_are_idle(rn_runtime *runtime) {
+    for (rni_lane *lane = rni_lanes(runtime); lane; lane = lane->next_of_runtime)
+        if (rni_load_acquire(&lane->inside) != 0) return false; /* pairs with let_go in submit.c */
+    return true;
+}
+
 void rni_lanes_drop_dead(void) {
     if (!rni_self) return;
     rni_world_lock();

@@ -23,6 +23,7 @@ typedef struct rni_lane {
     struct rni_lane *next_dead;       /* guarded by the world's lock */
     /* On a line of their own: above is what searching workers read. */
     _Alignas(64) rni_a64 submitted;   /* runs; see enter() in submit.c */
+    rni_a64 inside;                   /* submits under way: the runtime stays until they are done with it */
     rni_a64 finished;
     rni_a64 started, failed;          /* iterations */
 } rni_lane;
@@ -46,6 +47,9 @@ static inline rni_lane *rni_lanes(rn_runtime *runtime) {
 
 /* Owner. Release: a sum that sees this count sees what was done before it. */
 static inline void rni_count(rni_a64 *count) { rni_store_release(count, rni_load_relaxed(count) + 1); }
+
+/* Once the phase has moved: no thread is in the middle of a submit. */
+bool rni_lanes_are_idle(rn_runtime *runtime);
 
 /* Frees what this thread has of closed runtimes. */
 void rni_lanes_drop_dead(void);

@@ -22,7 +22,7 @@ void rn_log_nothing(void *context, const rn_log_record *record) {
     (void)record;
 }
 
-static void emit(rn_runtime *runtime, const rn_log_record *record) {
+void rni_log_record(rn_runtime *runtime, const rn_log_record *record) {
     if (runtime->log) runtime->log(runtime->log_context, record);
     else if (record->level != RN_LOG_INFO) log_to_stderr(record);
 }
@@ -35,7 +35,7 @@ void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) 
     va_end(arguments);
     rn_log_record record = {
         .size = sizeof record, .level = level, .message = message, .error = rn_none(), .task = ""};
-    emit(runtime, &record);
+    rni_log_record(runtime, &record);
 }
 
 static void print_trace(const rn_call *call, rn_value error) {
@@ -62,9 +62,9 @@ void rni_log_failure(const rn_call *call, rn_value error) {
                             .message = message,
                             .error = error,
                             .task = rn_name(call),
-                            .run_id = rni_run_id(call->run),
+                            .run_id = rn_run_id(call),
                             .iteration = call->iteration};
-    emit(call->runtime, &record);
+    rni_log_record(call->runtime, &record);
 }
 
 void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error) {
@@ -73,5 +73,5 @@ void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error) {
     snprintf(message, sizeof message, "a run of '%s' could not start: %s", name, rn_error_message(error));
     rn_log_record record = {
         .size = sizeof record, .level = RN_LOG_ERROR, .message = message, .error = error, .task = name};
-    emit(runtime, &record);
+    rni_log_record(runtime, &record);
 }

@@ -8,6 +8,7 @@
 
 #include "core/executor.h"
 #include "core/pending.h"
+#include "core/remote.h"
 #include "core/run.h"
 #include "core/world.h"
 
@@ -91,6 +92,7 @@ int64_t rni_pending(rn_runtime *handle, rn_run_info *infos, size_t capacity, siz
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_pending", &code);
     if (!runtime) return code;
+    if (rni_host && runtime == rni_host->runtime) return rni_host->pending(infos, capacity, info_size);
     struct listing listing = {(char *)infos, infos ? capacity : 0, info_size, 0};
     if (runtime->executor) rni_pending_visit(runtime, add_to_listing, &listing);
     return (int64_t)listing.count;

@@ -49,6 +49,16 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
     return plan;
 }
 
+void rni_plan_set_name(rni_plan *plan, const char *name) {
+    for (unsigned i = 0, length = 0; i < RNI_NAME_WORDS; i++) {
+        uint64_t word = 0;
+        for (unsigned shift = 0; shift < 64 && name[length] && length < RN_NAME_MAX; shift += 8)
+            word |= (uint64_t)(unsigned char)name[length++] << shift;
+        rni_store_relaxed(&plan->name[i], word);
+        if (word >> 56 == 0) return;
+    }
+}
+
 void rni_run_free(rni_run *run) {
     rni_plan *plan = rni_run_plan(run);
     /* The generation first: a stale handle is found out from now on. */

@@ -18,6 +18,7 @@
 #define RNI_HOOKS 16u
 #define RNI_DETACHED 32u
 #define RNI_KIT 128u       /* its runtime has a test kit */
+#define RNI_REMOTE 256u    /* in a worker process: stands for a run of the host's, see remote.h */
 #define RNI_COUNTED_IN 64u /* counts against .queue_limit until it begins */
 
 typedef struct rni_hooks {
@@ -78,6 +79,7 @@ struct rn_call {
     const char *name;
     const char *hook;      /* "" in the function */
     uint64_t iteration;
+    uint64_t run_id;       /* 0: the run's own; in a worker process: that of the host's run */
     rn_value arg;
     rn_value wait_error;   /* the last RN_DEADLOCK that a wait of this call was answered with */
     char name_text[RN_NAME_MAX + 1];
@@ -100,9 +102,13 @@ rni_run *rni_future_run(rn_future *future, const char *function);
 
 rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */
+/* In whole words, zeros after its end: so the pending list may read it while it changes. */
+void rni_plan_set_name(rni_plan *plan, const char *name);
 void rni_run_free(rni_run *run);      /* its value is dropped already */
 void rni_run_give_back(rni_run *run); /* over, and nobody holds on to it: drops its value and frees it */
 bool rni_run_is_static(const rni_run *run); /* the one for want of memory: never freed */
+/* As rn_wait(), in this thread's place; with RN_DEADLOCK *error is yours. */
+int rni_await(rni_run *run, int64_t timeout_ns, rn_value *error);
 void rni_node_free(rni_node *node);
 
 /* A future that is done, with an error that it takes; never NULL. */

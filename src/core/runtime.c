@@ -10,6 +10,7 @@
 #include "core/grown.h"
 #include "core/handle.h"
 #include "core/lane.h"
+#include "core/remote.h"
 #include "core/schedule.h"
 #include "runium/testing.h"
 #include "value/value.h"
@@ -28,6 +29,7 @@ void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index) {
     rni_store_relaxed(&runtime->closed_word, 0);
     rni_store_relaxed(&runtime->settlers, 0);
     rni_store_relaxed(&runtime->room, 0);
+    rni_store_relaxed(&runtime->is_plain, 0);
     runtime->index = index;
     rni_store_release(&runtime->serial, serial); /* pairs with rni_runtime_of and enter() */
 }
@@ -41,6 +43,11 @@ rn_runtime *rni_runtime_handle(rn_runtime *runtime) {
 static bool is_live(rn_runtime *runtime, const rn_runtime *handle) {
     uint64_t serial = rni_load_acquire(&runtime->serial); /* pairs with rni_world_close */
     return serial != 0 && tag_of(serial) == rni_handle_tag(handle);
+}
+
+uint64_t rni_runtime_serial(rn_runtime *runtime, const rn_runtime *handle) {
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
+    return tag_of(serial) == rni_handle_tag(handle) ? serial : 0;
 }
 
 rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code) {
@@ -177,7 +184,8 @@ rn_runtime *rn_open_with(const rn_options *given) {
                 (unsigned long long)runtime->seed);
     if (rn_is_none(error)) error = open_executor(runtime, &options);
     runtime->open_error = error;
-    runtime->is_plain = !runtime->is_virtual && !runtime->seed && runtime->queue_limit == 0 && !runtime->is_threadless;
+    bool is_plain = !runtime->is_virtual && !runtime->seed && runtime->queue_limit == 0 && !runtime->is_threadless;
+    rni_store_relaxed(&runtime->is_plain, is_plain && runtime->executor && !runtime->executor->accept);
     if (!rn_is_none(error)) {
         runtime->executor = NULL;
         rni_store_release(&runtime->phase, RNI_FAILED); /* pairs with the load in start() */
@@ -202,18 +210,24 @@ static void read_stats(rn_runtime *runtime, rn_stats *stats) {
     runtime->executor->stats(runtime, stats);
 }
 
+static int look_at_stats(rn_runtime *runtime, rn_stats *stats) {
+    uint64_t serial = rni_load_relaxed(&runtime->serial);
+    rni_world_lock(); /* neither lanes nor pool go while we look */
+    bool is_open = rni_load_relaxed(&runtime->serial) == serial && serial != 0;
+    if (is_open) read_stats(runtime, stats);
+    rni_world_unlock();
+    return is_open ? RN_OK : RN_CLOSED;
+}
+
 int rn_get_stats(rn_runtime *handle, rn_stats *stats) {
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_get_stats", &code);
     if (!runtime) return code;
     if (!stats) return RN_INVALID;
-    uint64_t serial = rni_load_relaxed(&runtime->serial);
     rn_stats now = {.size = sizeof now};
-    rni_world_lock(); /* neither lanes nor pool go while we look */
-    bool is_open = rni_load_relaxed(&runtime->serial) == serial && serial != 0;
-    if (is_open) read_stats(runtime, &now);
-    rni_world_unlock();
-    if (!is_open) return RN_CLOSED;
+    bool is_remote = rni_host && runtime == rni_host->runtime;
+    code = is_remote ? rni_host->stats(&now) : look_at_stats(runtime, &now);
+    if (code != RN_OK) return code;
     rn_value error = rni_grown_write(&grown_stats, &now, stats);
     code = rn_is_none(error) ? RN_OK : rn_error_code(error);
     rn_drop(error);

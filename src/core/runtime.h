@@ -35,12 +35,14 @@ struct rn_runtime {
     rni_a32 closing;     /* somebody is in rn_close */
     rni_a32 closed_word; /* futex of that one: moves when it should look again */
     rni_a32 settlers;    /* threads in rn_testing_settle: who parks looks whether they have what they wait for */
+    rni_a32 is_plain;    /* has threads, and neither a limit nor a test kit, and takes every task */
     rni_a32 room;        /* futex of those who wait for a place in the queue: moves when a run begins */
 
     /* What only those read for whom the runtime stays open: constant after rn_open, but where it says so. */
     uint32_t index;                      /* in the world's table */
     const struct rni_executor *executor; /* NULL: it could not open */
     void *pool;                          /* the executor's */
+    void *processes;                     /* likewise, of one whose turns are run in processes */
     rn_value open_error;
     bool debug;
     rn_log_fn *log;
@@ -48,13 +50,14 @@ struct rn_runtime {
     char name[32];
     unsigned workers_asked;
     bool is_threadless; /* the system refused every thread: runs run in their callers */
-    bool is_plain;      /* has threads, and neither a limit nor a test kit */
 
     size_t queue_limit;
     enum rn_when_full when_full;
     rni_timers *timers;
     int64_t opened;      /* on its clock */
     int64_t wall_opened; /* the same moment, since 1970 */
+
+    const rni_a32 *told; /* in a worker process: what the host tells the run at work (enum rni_told); else NULL */
 
     bool is_virtual;
     uint64_t seed; /* 0: none */
@@ -70,6 +73,7 @@ void rni_runtime_reset(rn_runtime *runtime, uint64_t serial, uint32_t index);
 /* The runtime behind a handle; or NULL with RN_CLOSED or RN_FORKED in *code. NULL handles stop the program. */
 rn_runtime *rni_runtime_of(rn_runtime *handle, const char *function, int *code);
 rn_runtime *rni_runtime_handle(rn_runtime *runtime);
+uint64_t rni_runtime_serial(rn_runtime *runtime, const rn_runtime *handle); /* 0: it is another by now, or closed */
 rn_value rni_code_error(int code);
 
 int64_t rni_now(rn_runtime *runtime);
@@ -86,12 +90,18 @@ static inline enum rni_phase rni_phase(rn_runtime *runtime) {
     return (enum rni_phase)rni_load_seq_cst(&runtime->phase); /* pairs with the swap in rn_close */
 }
 
+enum rni_told { RNI_TOLD_STOP = 1, RNI_TOLD_DRAIN = 2, RNI_TOLD_HALT = 4 }; /* rn_stop(); rn_close(): draining, stopping */
+static inline uint32_t rni_told(const rn_runtime *runtime) {
+    return runtime->told ? rni_load_relaxed(runtime->told) : 0;
+}
+
 /* .queue_limit: reserves a place for one run not begun; gives it back. */
 bool rni_queue_reserve(rn_runtime *runtime);
 void rni_queue_release(rn_runtime *runtime);
 
 /* log.c */
 void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) RN_PRINTF(3, 4);
+void rni_log_record(rn_runtime *runtime, const rn_log_record *record);
 void rni_log_failure(const rn_call *call, rn_value error);
 void rni_log_refusal(rn_runtime *runtime, const char *task, rn_value error); /* of a run that could not start */
 

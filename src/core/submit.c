@@ -7,6 +7,7 @@
 #include "core/executor.h"
 #include "core/grown.h"
 #include "core/lane.h"
+#include "core/remote.h"
 #include "core/schedule.h"
 #include "value/value.h"
 
@@ -91,17 +92,6 @@ static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
     return task->at - wall < RN_DURATION_MAX ? task->at - wall : RN_DURATION_MAX;
 }
 
-/* In whole words, zeros after its end: so the pending list may read it while it changes. */
-static void set_name(rni_plan *plan, const char *name) {
-    for (unsigned i = 0, length = 0; i < RNI_NAME_WORDS; i++) {
-        uint64_t word = 0;
-        for (unsigned shift = 0; shift < 64 && name[length] && length < RN_NAME_MAX; shift += 8)
-            word |= (uint64_t)(unsigned char)name[length++] << shift;
-        rni_store_relaxed(&plan->name[i], word);
-        if (word >> 56 == 0) return;
-    }
-}
-
 static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     int64_t now = rni_now(runtime);
     rni_plan *plan = rni_run_add_plan(run, now);
@@ -109,7 +99,7 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
     plan->due = rni_later(now, delay_of(runtime, task));
-    if (task->name) set_name(plan, task->name);
+    if (task->name) rni_plan_set_name(plan, task->name);
     return true;
 }
 
@@ -162,6 +152,8 @@ enum admission { ADMITTED, IN_CALLER, REFUSED };
  * the runtime is another by now. The lane is this thread's own, whatever became of the runtime.
  */
 static bool enter(rn_runtime *runtime, uint64_t serial, rni_lane *lane) {
+    /* The run may be over, and the runtime closing, before we have done with its pool: so that is told apart. */
+    rni_store_relaxed(&lane->inside, rni_load_relaxed(&lane->inside) + 1);
     rni_add_seq_cst(&lane->submitted, 1); /* pairs with rni_pending_count */
     /* The phase first: if it is that of another runtime in the same place, the serial is too. */
     enum rni_phase phase = rni_phase(runtime);
@@ -169,9 +161,12 @@ static bool enter(rn_runtime *runtime, uint64_t serial, rni_lane *lane) {
     return phase == RNI_OPEN || (phase == RNI_DRAINING && is_in_task_of(runtime));
 }
 
+/* Done with the runtime, whatever became of the run. Releases what was done to the load in rni_lanes_are_idle. */
+static void let_go(rni_lane *lane) { rni_store_release(&lane->inside, rni_load_relaxed(&lane->inside) - 1); }
+
 /* Counts a run out that did not start. */
 static void leave(rn_runtime *runtime, rni_lane *lane) {
-    rni_count(&lane->finished);
+    rni_add_seq_cst(&lane->finished, 1); /* Dekker with rn_close: it sees this, or we its phase */
     if (rni_phase(runtime) != RNI_OPEN) rni_runtime_changed(runtime); /* at worst another's, woken in vain */
 }
 
@@ -212,6 +207,8 @@ static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admis
 /* Starts a run that was counted in. NULL: *error says why not. */
 static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_task *task, uint32_t flags,
                                 rn_value *error) {
+    if (runtime->executor->accept) *error = runtime->executor->accept(task);
+    if (!rni_is_none(*error)) return NULL;
     if (runtime->is_threadless && is_timed(task)) {
         *error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
         return NULL;
@@ -252,8 +249,7 @@ static rn_value at_origin(rn_value error, const rn_task *task) {
 }
 
 /* NULL: it did not start, and start_any() will find out why not. */
-static rn_future *start_plain(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
-    uint64_t serial = rni_load_relaxed(&runtime->serial);
+static rn_future *start_plain(rn_runtime *runtime, uint64_t serial, const rn_task *task, uint32_t flags) {
     rni_lane *lane = rni_lane_of(serial);
     if (!lane) return NULL;
     rni_run *run = enter(runtime, serial, lane) ? rni_run_make(runtime) : NULL;
@@ -262,10 +258,14 @@ static rn_future *start_plain(rn_runtime *runtime, const rn_task *task, uint32_t
         note_birth(runtime, run);
         rni_completion_init(&run->done, RNI_QUEUED | RNI_CLAIMABLE | (flags & RNI_DETACHED ? RNI_RELEASED : 0));
         rn_future *future = rni_run_future(run); /* while it is ours */
-        if (runtime->executor->submit(runtime, lane, run) == RN_OK) return future;
+        if (runtime->executor->submit(runtime, lane, run) == RN_OK) {
+            let_go(lane);
+            return future;
+        }
         rni_run_free(run);
     }
     leave(runtime, lane);
+    let_go(lane);
     return NULL;
 }
 
@@ -274,15 +274,18 @@ static rn_future *start_any(rn_runtime *handle, const rn_task *task, uint32_t fl
     rn_task whole;
     rn_future *future = NULL;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
-    uint64_t serial = runtime ? rni_load_relaxed(&runtime->serial) : 0;
+    uint64_t serial = runtime ? rni_runtime_serial(runtime, handle) : 0;
     *error = runtime ? rni_none() : rni_code_error(code);
     if (runtime && rni_phase(runtime) == RNI_FAILED) *error = rn_keep(runtime->open_error);
     if (rni_is_none(*error)) *error = read_task(&task, &whole);
-    if (rni_is_none(*error)) {
+    if (rni_is_none(*error) && rni_host && runtime == rni_host->runtime) {
+        future = rni_host->start(task, flags, error);
+    } else if (rni_is_none(*error)) {
         rni_lane *lane = find_lane(runtime, serial);
         if (lane && enter(runtime, serial, lane)) future = start_entered(runtime, lane, task, flags, error);
-        else *error = !lane && rni_load_relaxed(&runtime->serial) == serial ? rni_error_no_memory() : rni_error_closed();
+        else *error = !lane && serial != 0 && rni_load_relaxed(&runtime->serial) == serial ? rni_error_no_memory() : rni_error_closed();
         if (lane && !future) leave(runtime, lane);
+        if (lane) let_go(lane);
     }
     if (future) return future;
     bool is_own = !has_arg(task) || !rni_is_error(task->arg); /* not an argument that is the error */
@@ -296,7 +299,8 @@ static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags,
     int code;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
     rn_future *future = NULL;
-    if (runtime && runtime->is_plain && is_plain(task)) future = start_plain(runtime, task, flags);
+    if (runtime && rni_load_relaxed(&runtime->is_plain) && is_plain(task))
+        future = start_plain(runtime, rni_runtime_serial(runtime, handle), task, flags);
     return future ? future : start_any(handle, task, flags, error);
 }
 

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/memory.h"
 #include "core/lane.h"
+#include "core/remote.h"
 #include "core/run.h"
 #include "core/runtime.h"
 
@@ -28,6 +29,7 @@ static bool has_hooks;
 
 __thread rni_thread *rni_self;
 rni_mutex rni_waits_lock;
+const rni_remote *rni_host;
 
 uint32_t rni_world_era(void) { return rni_load_relaxed(&era); }
 

@@ -314,7 +314,8 @@ int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     while (!is_over(run)) {
         if (is_due(self->pool, deadline)) return RN_TIMED_OUT;
         /* With a time-out it is not run here: nobody knows how long it takes. */
-        if ((deadline < 0 && runs_here(self, run, false)) || is_over_soon(run)) continue;
+        bool inlines = deadline < 0 && !self->pool->runtime->executor->work; /* in a process, a crash would take us too */
+        if ((inlines && runs_here(self, run, false)) || is_over_soon(run)) continue;
         switch (take_step(self, run, deadline, error)) {
         case AGAIN: break;
         case DEADLOCK: return RN_DEADLOCK;

@@ -21,9 +21,24 @@ STATIC_ERROR(closed, RN_CLOSED, "the runtime is closing or closed; it accepts no
 const char *rn_code_name(int code) {
     static const char *const names[] = {"RN_OK",         "RN_NO_MEMORY", "RN_INVALID",    "RN_CLOSED",
                                         "RN_CANCELLED",  "RN_TIMED_OUT", "RN_DEADLOCK",   "RN_NO_THREADS",
-                                        "RN_QUEUE_FULL", "RN_FORKED",    "RN_TOO_LARGE",  "RN_UNSUPPORTED"};
+                                        "RN_QUEUE_FULL", "RN_FORKED",    "RN_TOO_LARGE",  "RN_UNSUPPORTED",
+                                        "RN_NO_PROCESSES", "RN_CRASHED", "RN_NOT_PORTABLE"};
     int count = (int)(sizeof names / sizeof *names);
     return code <= 0 && code > -count ? names[-code] : "unknown code";
+}
+
+static rn_value value_of(struct rni_error *error) {
+    rni_store_relaxed(&error->blob.owners, 1);
+    return (rn_value){.kind = RN_ERROR | RNI_COUNTED, .aux = 0, .bits = (uintptr_t)error};
+}
+
+rn_value rni_error_blank(size_t message_length, size_t file_length, size_t hook_length) {
+    struct rni_error *error = rni_alloc_zeroed(sizeof *error + message_length + file_length + hook_length + 3);
+    if (!error) return rni_error_no_memory();
+    error->message = error->text;
+    error->file = error->text + message_length + 1;
+    error->hook = error->file + file_length + 1;
+    return value_of(error);
 }
 
 static struct rni_error *allocate(const char *file, size_t message_length) {
@@ -35,11 +50,6 @@ static struct rni_error *allocate(const char *file, size_t message_length) {
     error->hook = "";
     error->file = memcpy(error->text + message_length + 1, file, file_size);
     return error;
-}
-
-static rn_value value_of(struct rni_error *error) {
-    rni_store_relaxed(&error->blob.owners, 1);
-    return (rn_value){.kind = RN_ERROR | RNI_COUNTED, .aux = 0, .bits = (uintptr_t)error};
 }
 
 rn_value rni_error_make(const char *file, int line, rn_value cause, int code, const char *format, va_list arguments) {

@@ -32,9 +32,9 @@ struct rni_error {
     rn_value cause;
     const char *message;
     const char *file;
-    const char *hook;           /* a constant */
+    const char *hook;           /* a constant, or in text */
     char task[RN_NAME_MAX + 1]; /* "" until a run stamps it */
-    char text[];                /* message NUL file NUL */
+    char text[];                /* message NUL file NUL, and for a blank one: hook NUL */
 };
 
 static inline void *rni_value_pointer(rn_value value) { return (void *)(uintptr_t)value.bits; }
@@ -57,6 +57,10 @@ rn_value rni_error_closed(void);
 
 rn_value rni_error_make(const char *file, int line, rn_value cause, int code, const char *format, va_list arguments)
     RN_PRINTF(5, 0);
+
+/* An error whose parts the caller fills in: all zero, with room in .text for its three texts, one after the other, each
+ * with a NUL behind it. Where memory is refused: rni_error_no_memory(), which is plain. */
+rn_value rni_error_blank(size_t message_length, size_t file_length, size_t hook_length);
 
 /* An error as the outcome of a run: with the task, the hook ("" if none) and the iteration it comes
  * from. Takes the error; one that belongs to others too, or to another task, becomes the cause. */

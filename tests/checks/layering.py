@@ -4,10 +4,10 @@ import re
 
 from checks import files, run, seed
 
-ROOMS = ['base', 'value', 'core']           # each may include those before it
-EXECUTORS = ['thread']                      # each may include all rooms, and no other executor
+ROOMS = ['base', 'value', 'core', 'thread']  # each may include those before it; thread: executor 1, and the pool of others
+EXECUTORS = ['process']                     # each may include all rooms, and no other executor
 KNOWS_THE_EXECUTORS = 'executors.c'         # the one file that knows them all; above the rooms
-INSIDERS = ['tests/unit', 'tests/model']    # may look into src/
+INSIDERS = ['tests/unit', 'tests/model', 'tests/process', 'tests/fuzz', 'tests/proof']    # may look into src/
 OUTSIDERS = ['tests', 'examples', 'bench', 'cli']
 SYSTEM = re.compile(r'(sys|linux|asm)/|(pthread|unistd|sched|signal|fcntl|poll|dlfcn|semaphore|threads|stdatomic)\.h$')
 SYSTEM_OUTSIDE_BASE = {('src/core/world.c', 'pthread.h')}  # pthread_atfork() and pthread_once()

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,28 @@
  */
 struct board *board;
 
+/* Where a worker process finds the board: it is this program, started again. */
+#define BOARD_VARIABLE "RUNIUM_TEST_BOARD"
+
+static struct board *map_board(int fd) {
+    void *memory = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+__attribute__((constructor)) static void join_board(void) {
+    const char *path = getenv(BOARD_VARIABLE);
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (fd < 0) return;
+    board = map_board(fd);
+    close(fd);
+}
+
 void make_board(void) {
-    void *memory = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) fail_msg("no memory for the board");
-    board = memory;
+    char path[64];
+    int fd = memfd_create("board", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, sizeof *board) != 0 || !(board = map_board(fd))) fail_msg("no memory for the board");
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+    setenv(BOARD_VARIABLE, path, 1);
     for (int i = 0; i < GATES; i++) {
         sem_init(&board->gates[i].entered, 1, 0);
         sem_init(&board->gates[i].opened, 1, 0);

@@ -122,9 +122,12 @@ RULE(f1_every_code_of_the_library_has_its_name) {
                  {RN_QUEUE_FULL, "RN_QUEUE_FULL"},
                  {RN_FORKED, "RN_FORKED"},
                  {RN_TOO_LARGE, "RN_TOO_LARGE"},
-                 {RN_UNSUPPORTED, "RN_UNSUPPORTED"}};
+                 {RN_UNSUPPORTED, "RN_UNSUPPORTED"},
+                 {RN_NO_PROCESSES, "RN_NO_PROCESSES"},
+                 {RN_CRASHED, "RN_CRASHED"},
+                 {RN_NOT_PORTABLE, "RN_NOT_PORTABLE"}};
     for (size_t i = 0; i < COUNT_OF(codes); i++) assert_string_equal(rn_code_name(codes[i].code), codes[i].name);
-    static const int unknown[] = {1, EIO, -12, -1000, INT32_MAX, INT32_MIN};
+    static const int unknown[] = {1, EIO, -15, -1000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < COUNT_OF(unknown); i++) assert_string_equal(rn_code_name(unknown[i]), "unknown code");
 }
 

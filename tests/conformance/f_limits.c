@@ -62,6 +62,7 @@ RULE(f5_runs_that_wait_for_their_start_count_in_the_queue) {
 }
 
 RULE(f5_a_full_queue_runs_the_next_one_in_the_caller_where_it_is_asked_to) {
+    threads_only(); /* a worker process has no thread of the program */
     rn_future *futures[LIMIT + 1];
     rn_runtime *rn = open_almost_full(RN_CALLER_RUNS, futures);
     futures[LIMIT - 1] = rn_run(rn, note_event, .arg = rn_int(LIMIT - 1));

@@ -226,8 +226,8 @@ TEST(each_option_that_a_runtime_cannot_have_is_named) {
     UNOPENED(RN_INVALID, ".workers is 1025; accepted are 1 to 1024", .workers = 1025);
     UNOPENED(RN_INVALID, ".spare_workers is 1025; accepted are 1 to 1024, and 0 for 64", .spare_workers = 1025);
     UNOPENED(RN_INVALID, ".when_full is 3; accepted are RN_BLOCK", .when_full = (enum rn_when_full)3);
-    UNOPENED(RN_UNSUPPORTED, ".executor is 1; this build has RN_THREADS", .executor = RN_PROCESSES);
-    UNOPENED(RN_UNSUPPORTED, ".executor is 7; this build has RN_THREADS", .executor = (enum rn_executor)7);
+    UNOPENED(RN_UNSUPPORTED, ".executor is 2; this build has RN_THREADS and RN_PROCESSES", .executor = RN_CLUSTER);
+    UNOPENED(RN_UNSUPPORTED, ".executor is 7; this build has RN_THREADS and RN_PROCESSES", .executor = (enum rn_executor)7);
     UNOPENED(RN_INVALID, "rn_testing.size is ", .testing = &kit);
 }
 

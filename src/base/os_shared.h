@@ -1,0 +1,46 @@
+/*
+ * Memory that two processes share, and descriptors that go from one to the other.
+ */
+#ifndef RNI_BASE_OS_SHARED_H
+#define RNI_BASE_OS_SHARED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* As rni_os_wait and rni_os_wake, for a word in shared memory. */
+void rni_os_wait_shared(const void *word, uint32_t expected, int64_t deadline_ns);
+void rni_os_wake_shared(const void *word);
+
+/* A memory file of that size, close-on-exec, all of it there (it never runs full under a writer), never to shrink or
+ * grow. -1 if the system refuses. */
+int rni_os_memory_file(size_t size);
+
+/* Makes it read-only for ever: to be called when nobody has it mapped for writing. */
+bool rni_os_seal(int fd);
+
+/* Whether it is such a sealed one, of exactly that size: then what is read from it never changes or goes away. */
+bool rni_os_is_sealed(int fd, size_t size);
+
+void *rni_os_map_file(int fd, size_t size, bool writable); /* NULL if refused */
+void rni_os_unmap(void *pages, size_t size);
+void rni_os_close(int fd); /* -1 is allowed */
+
+/* A pair of connected sockets that keep messages apart. */
+bool rni_os_socket_pair(int fds[2]);
+bool rni_os_send_fd(int socket, int fd);
+int rni_os_receive_fd(int socket); /* blocks; -1: the other end is gone, or sent none */
+
+/* Ends a process at once, by its pidfd. */
+void rni_os_kill(int pidfd);
+const char *rni_os_signal_name(int signal); /* "SIGSEGV"; "a signal": one that is not usual */
+
+/* Waits until one of the descriptors is readable; negative ones are passed over. ready[i] says which. */
+void rni_os_poll(const int *fds, bool *ready, size_t count);
+
+/* A descriptor that is readable once it was raised, until it is lowered. -1 if refused. */
+int rni_os_event(void);
+void rni_os_event_raise(int event);
+void rni_os_event_lower(int event);
+
+#endif

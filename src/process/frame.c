@@ -1,0 +1,122 @@
+#include "process/frame.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "value/wire.h"
+
+static unsigned char *make_room(rni_writer *writer, size_t length) {
+    if (writer->failed) return NULL;
+    if (length > writer->room - writer->length) {
+        size_t room = writer->room * 2 > writer->length + length ? writer->room * 2 : writer->length + length + 256;
+        unsigned char *bytes = rni_alloc(room);
+        writer->failed = !bytes;
+        if (!bytes) return NULL;
+        if (writer->length > 0) memcpy(bytes, writer->bytes, writer->length);
+        rni_free(writer->bytes);
+        writer->bytes = bytes;
+        writer->room = room;
+    }
+    unsigned char *at = writer->bytes + writer->length;
+    writer->length += length;
+    return at;
+}
+
+void rni_writer_begin(rni_writer *writer, enum rni_frame frame) {
+    writer->length = 0;
+    writer->failed = false;
+    rni_put_8(writer, (uint8_t)frame);
+}
+
+void rni_writer_free(rni_writer *writer) {
+    rni_free(writer->bytes);
+    *writer = (rni_writer){0};
+}
+
+static void put_number(rni_writer *writer, uint64_t number, unsigned size) {
+    unsigned char *at = make_room(writer, size);
+    if (!at) return;
+    for (unsigned i = 0; i < size; i++) at[i] = (unsigned char)(number >> (8 * i));
+}
+
+void rni_put_8(rni_writer *writer, uint8_t number) { put_number(writer, number, 1); }
+void rni_put_32(rni_writer *writer, uint32_t number) { put_number(writer, number, 4); }
+void rni_put_64(rni_writer *writer, uint64_t number) { put_number(writer, number, 8); }
+
+void rni_put_bytes(rni_writer *writer, const void *bytes, size_t length) {
+    rni_put_64(writer, length);
+    unsigned char *at = length > 0 ? make_room(writer, length) : NULL;
+    if (at) memcpy(at, bytes, length);
+}
+
+void rni_put_text(rni_writer *writer, const char *text) { rni_put_bytes(writer, text, strlen(text)); }
+
+bool rni_put_value(rni_writer *writer, rn_value value) {
+    size_t size = rni_wire_size(value);
+    if (size == SIZE_MAX) return false;
+    unsigned char *at = make_room(writer, size);
+    if (at) rni_wire_write(value, at);
+    return true;
+}
+
+bool rni_wire_is_portable(rn_value value) { return rni_wire_size(value) != SIZE_MAX; }
+
+static bool has(rni_reader *reader, size_t length) {
+    if ((size_t)(reader->end - reader->at) < length) reader->failed = true;
+    return !reader->failed;
+}
+
+static uint64_t take_number(rni_reader *reader, unsigned size) {
+    uint64_t number = 0;
+    if (!has(reader, size)) return 0;
+    for (unsigned i = 0; i < size; i++) number |= (uint64_t)reader->at[i] << (8 * i);
+    reader->at += size;
+    return number;
+}
+
+uint8_t rni_take_8(rni_reader *reader) { return (uint8_t)take_number(reader, 1); }
+uint32_t rni_take_32(rni_reader *reader) { return (uint32_t)take_number(reader, 4); }
+uint64_t rni_take_64(rni_reader *reader) { return take_number(reader, 8); }
+
+bool rni_take_flag(rni_reader *reader) {
+    uint8_t flag = rni_take_8(reader);
+    if (flag > 1) reader->failed = true;
+    return flag == 1;
+}
+
+const void *rni_take_bytes(rni_reader *reader, size_t *length) {
+    uint64_t count = rni_take_64(reader);
+    *length = 0;
+    if (count > PTRDIFF_MAX) reader->failed = true;
+    if (reader->failed || !has(reader, (size_t)count)) return NULL;
+    const void *bytes = reader->at;
+    *length = (size_t)count;
+    reader->at += *length;
+    return bytes;
+}
+
+void rni_take_text(rni_reader *reader, char *text, size_t size) {
+    size_t length;
+    const char *bytes = rni_take_bytes(reader, &length);
+    text[0] = '\0';
+    if (!bytes) return;
+    if (length >= size || memchr(bytes, '\0', length)) {
+        reader->failed = true;
+        return;
+    }
+    memcpy(text, bytes, length);
+    text[length] = '\0';
+}
+
+rn_value rni_take_value(rni_reader *reader) {
+    rn_value value = rn_none();
+    size_t used = 0;
+    if (reader->failed || !rni_wire_read(reader->at, (size_t)(reader->end - reader->at), &value, &used)) {
+        reader->failed = true;
+        return rn_none();
+    }
+    reader->at += used;
+    return value;
+}
+
+bool rni_reader_is_done(const rni_reader *reader) { return !reader->failed && reader->at == reader->end; }

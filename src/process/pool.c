@@ -1,0 +1,310 @@
+/*
+ * The processes of a runtime: made, watched, buried, and ended with it.
+ */
+#include "process/host.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/os_shared.h"
+#include "thread/pool.h"
+#include "value/value.h"
+
+#define NEWS_WAIT RN_SECONDS(2)      /* for the zygote to tell why a process ended */
+#define QUIT_WAIT RN_MILLISECONDS(500) /* for processes to end by themselves when the runtime closes */
+
+/* ---- one process ---- */
+
+static void take_news(rni_processes *processes) {
+    rni_ended ended;
+    while (rni_zygote_news(&processes->zygote, &ended)) {
+        for (uint32_t i = 0; i < processes->count; i++) {
+            rni_process *process = &processes->all[i];
+            if (!process->is_up || process->number != ended.number) continue;
+            process->ended = ended;
+            process->has_ended = true;
+        }
+        rni_add_acq_rel(&processes->news, 1); /* pairs with the load in bury */
+        rni_os_wake(&processes->news, INT32_MAX);
+    }
+}
+
+/* With the lock held. */
+static rn_value spawn(rni_processes *processes, rni_process *process) {
+    int theirs[3];
+    if (!rni_channel_make(&process->channel, theirs)) return rni_error_no_memory();
+    int code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
+    for (unsigned i = 0; i < 3; i++) rni_os_close(theirs[i]);
+    take_news(processes);
+    if (code != RN_OK) {
+        rni_channel_close(&process->channel);
+        return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
+    }
+    process->names = (rni_names){0};
+    process->has_ended = false;
+    rni_store_relaxed(&process->is_dead, 0);
+    process->is_up = true;
+    process->run = NULL;
+    rni_os_event_raise(processes->event); /* one more to watch */
+    return rni_none();
+}
+
+/* With the lock held. One that has died is replaced; its workers died with it. */
+static rn_value ensure_zygote(rni_processes *processes) {
+    if (!rni_zygote_is_gone(&processes->zygote)) return rni_none();
+    rni_zygote_stop(&processes->zygote);
+    rn_value error = rni_zygote_start(&processes->zygote);
+    rni_os_event_raise(processes->event);
+    return error;
+}
+
+bool rni_process_ensure(rni_processes *processes, rni_process *process, rn_value *error) {
+    if (process->is_up) return true;
+    rni_mutex_lock(&processes->lock);
+    *error = ensure_zygote(processes);
+    if (rni_is_none(*error)) *error = spawn(processes, process);
+    rni_mutex_unlock(&processes->lock);
+    return rni_is_none(*error);
+}
+
+void rni_process_kill(rni_processes *processes, rni_process *process) {
+    rni_mutex_lock(&processes->lock);
+    if (process->is_up) rni_os_kill(process->pidfd);
+    rni_mutex_unlock(&processes->lock);
+    while (process->is_up && !rni_load_acquire(&process->is_dead)) { /* pairs with the watcher */
+        uint32_t news = rni_load_acquire(&processes->news); /* pairs with the watcher */
+        if (!rni_load_acquire(&process->is_dead)) rni_os_wait(&processes->news, news, -1); /* as above */
+    }
+}
+
+static bool has_ended(rni_processes *processes, rni_process *process) {
+    rni_mutex_lock(&processes->lock);
+    take_news(processes);
+    bool has = process->has_ended;
+    rni_mutex_unlock(&processes->lock);
+    return has;
+}
+
+static rn_value why(const rni_ended *ended) {
+    char cause[100];
+    int status = ended->status;
+    if (status < 0) snprintf(cause, sizeof cause, "died; nobody knows of what");
+    else if ((status & 0x7f) != 0)
+        snprintf(cause, sizeof cause, "was killed by %s (%d)", rni_os_signal_name(status & 0x7f), status & 0x7f);
+    else snprintf(cause, sizeof cause, "ended with exit(%d)", status >> 8 & 0xff);
+    return rn_error(RN_CRASHED, "the worker process %s; peak memory %lld KiB, CPU time %lld ms", cause,
+                    (long long)(ended->peak_bytes / 1024), (long long)(ended->cpu_ns / 1000000));
+}
+
+rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
+    int64_t deadline = rni_os_now() + NEWS_WAIT;
+    for (;;) {
+        uint32_t news = rni_load_acquire(&processes->news); /* pairs with take_news */
+        if (has_ended(processes, process) || rni_os_now() >= deadline) break;
+        rni_os_wait(&processes->news, news, deadline);
+    }
+    if (!process->has_ended) process->ended = (rni_ended){.status = -1};
+    rn_value error = why(&process->ended);
+    rni_process_let_go(process);
+    rni_names_free(&process->names);
+    rni_mutex_lock(&processes->lock);
+    process->is_up = false;
+    rni_os_close(process->pidfd);
+    rni_channel_close(&process->channel);
+    rni_mutex_unlock(&processes->lock);
+    return error;
+}
+
+/* ---- the watcher ---- */
+
+struct watched {
+    int *fds;
+    uint32_t *numbers;
+    bool *ready;
+};
+
+/* With the lock held: what to watch. The event, the zygote, and every process that lives. */
+static void list(rni_processes *processes, struct watched *watched) {
+    watched->fds[0] = processes->event;
+    watched->fds[1] = processes->zygote.socket;
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        bool lives = process->is_up && !rni_load_relaxed(&process->is_dead);
+        watched->fds[2 + i] = lives ? process->pidfd : -1;
+        watched->numbers[i] = process->number;
+    }
+}
+
+static void note_death(rni_processes *processes, rni_process *process) {
+    rni_store_release(&process->is_dead, 1); /* pairs with the loads in await_mail */
+    rni_channel_nudge(&process->channel);
+    rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
+    rni_os_wake(&processes->news, INT32_MAX);
+}
+
+static void look(rni_processes *processes, const struct watched *watched) {
+    rni_mutex_lock(&processes->lock);
+    if (watched->ready[0]) rni_os_event_lower(processes->event);
+    if (watched->ready[1]) take_news(processes);
+    bool is_gone = watched->ready[1] && rni_zygote_is_gone(&processes->zygote);
+    if (is_gone) processes->zygote.socket = -1;
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        if (watched->ready[2 + i] && process->is_up && process->number == watched->numbers[i]) note_death(processes, process);
+    }
+    rni_mutex_unlock(&processes->lock);
+}
+
+static void *watch(void *argument) {
+    rni_processes *processes = argument;
+    size_t count = processes->count + 2;
+    struct watched watched = {rni_alloc(count * sizeof(int)), rni_alloc(count * sizeof(uint32_t)), rni_alloc(count)};
+    rni_os_thread_name("runium/watcher");
+    while (watched.fds && watched.numbers && watched.ready && !rni_load_acquire(&processes->closing)) { /* pairs with close */
+        rni_mutex_lock(&processes->lock);
+        list(processes, &watched);
+        rni_mutex_unlock(&processes->lock);
+        rni_os_poll(watched.fds, watched.ready, count);
+        look(processes, &watched);
+    }
+    rni_free(watched.fds);
+    rni_free(watched.numbers);
+    rni_free(watched.ready);
+    return NULL;
+}
+
+/* ---- the executor ---- */
+
+static uint32_t threads_of(const rn_options *options) {
+    uint32_t workers = options->workers ? options->workers : rni_os_cpu_count();
+    return workers + (options->spare_workers ? options->spare_workers : RN_SPARES_DEFAULT) + 1;
+}
+
+static void free_processes(rni_processes *processes) {
+    rni_zygote_stop(&processes->zygote);
+    rni_os_close(processes->event);
+    rni_free(processes->all);
+    rni_free(processes);
+}
+
+static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
+    rni_processes *processes = rni_alloc_zeroed(sizeof *processes);
+    if (!processes) return rni_error_no_memory();
+    processes->runtime = runtime;
+    processes->count = threads_of(options) + 1;
+    processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
+    processes->event = rni_os_event();
+    processes->zygote = (rni_zygote){.socket = -1};
+    rn_value error = processes->all && processes->event >= 0 ? rni_zygote_start(&processes->zygote) : rni_error_no_memory();
+    int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;
+    if (code != RN_OK) error = rn_error(code, "the thread that watches worker processes could not be started");
+    if (rni_is_none(error)) runtime->processes = processes;
+    else free_processes(processes);
+    return error;
+}
+
+/* Asks each process to end; those that do not are killed with the zygote. */
+static void quit_all(rni_processes *processes) {
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        if (!process->is_up) continue;
+        rni_writer_begin(&process->channel.frame, RNI_QUIT);
+        (void)rni_channel_send(&process->channel);
+    }
+    int64_t deadline = rni_os_now() + QUIT_WAIT;
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        while (process->is_up && rni_os_now() < deadline) {
+            uint32_t news = rni_load_acquire(&processes->news); /* pairs with note_death */
+            if (rni_load_acquire(&process->is_dead)) break;     /* as above */
+            rni_os_wait(&processes->news, news, deadline);
+        }
+    }
+}
+
+static void close_processes(rn_runtime *runtime) {
+    rni_processes *processes = rni_processes_of(runtime);
+    quit_all(processes);
+    rni_store_release(&processes->closing, 1); /* pairs with watch */
+    rni_os_event_raise(processes->event);
+    rni_os_thread_join(processes->watcher);
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        if (!process->is_up) continue;
+        rni_process_let_go(process);
+        rni_names_free(&process->names);
+        rni_os_close(process->pidfd);
+        rni_channel_close(&process->channel);
+    }
+    free_processes(processes);
+}
+
+static rn_value open_pool(rn_runtime *runtime, const rn_options *options) {
+    rn_value error = make_processes(runtime, options);
+    if (!rni_is_none(error)) return error;
+    error = rni_thread_executor.open(runtime, options);
+    if (!rni_is_none(error)) close_processes(runtime);
+    return error;
+}
+
+static void close_pool(rn_runtime *runtime) {
+    rni_thread_executor.close(runtime);
+    close_processes(runtime);
+}
+
+/* With the lock held: what the word of its run, and the phase, say to a process that sees neither. */
+static void tell(rni_processes *processes, rni_process *process) {
+    enum rni_phase phase = rni_phase(processes->runtime);
+    uint32_t bits = phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
+    if (rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
+    rni_store_release(&process->channel.out->told, bits); /* pairs with the loads of rni_told */
+}
+
+rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run) {
+    rni_mutex_lock(&processes->lock);
+    rni_run *before = process->run;
+    process->run = run;
+    if (run) tell(processes, process);
+    rni_mutex_unlock(&processes->lock);
+    return before;
+}
+
+static void told(rn_runtime *runtime, rni_run *run) {
+    rni_processes *processes = rni_processes_of(runtime);
+    rni_mutex_lock(&processes->lock);
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        if (process->is_up && process->run && (!run || process->run == run)) tell(processes, process);
+    }
+    rni_mutex_unlock(&processes->lock);
+}
+
+static rn_value refuse(const char *field) {
+    return rn_error(RN_NOT_PORTABLE, "%s is in no loaded file, and cannot be found in a worker process", field);
+}
+
+static rn_value accept(const rn_task *task) {
+    if (!rni_names_find((uintptr_t)task->function)) return refuse(".function");
+    if (!rni_names_find((uintptr_t)task->on_iter)) return refuse(".on_iter");
+    if (!rni_names_find((uintptr_t)task->on_success)) return refuse(".on_success");
+    if (!rni_names_find((uintptr_t)task->on_error)) return refuse(".on_error");
+    if (!rni_names_find((uintptr_t)task->on_finished)) return refuse(".on_finished");
+    if (!rni_wire_is_portable(task->arg))
+        return rn_error(RN_NOT_PORTABLE, ".arg holds a pointer, which means nothing in another process");
+    return rni_none();
+}
+
+static rni_executor table;
+
+__attribute__((constructor)) static void fill_table(void) {
+    table = rni_thread_executor;
+    table.name = "RN_PROCESSES";
+    table.open = open_pool;
+    table.close = close_pool;
+    table.accept = accept;
+    table.work = rni_process_work;
+    table.told = told;
+}
+
+const rni_executor *rni_process_executor(void) { return &table; }

@@ -1,0 +1,244 @@
+/*
+ * A thread's side of a turn: sends it to the thread's process, answers what the process asks, takes what comes back. If
+ * the process dies the stage that it was in has failed, and the next one goes to another process.
+ */
+#include "base/memory.h"
+#include "core/lane.h"
+#include "process/host.h"
+#include "value/value.h"
+
+/* ---- what goes there ---- */
+
+static rn_value not_portable(const char *field) {
+    return rn_error(RN_NOT_PORTABLE, "%s is in no loaded file, and cannot be found in another process", field);
+}
+
+static rn_value find_functions(const rni_run *run) {
+    if (!rni_names_find((uintptr_t)run->function)) return not_portable(".function");
+    if (!(run->flags & RNI_HOOKS)) return rni_none();
+    const rni_hooks *hooks = rni_run_hooks(run);
+    if (!rni_names_find((uintptr_t)hooks->on_iter)) return not_portable(".on_iter");
+    if (!rni_names_find((uintptr_t)hooks->on_success)) return not_portable(".on_success");
+    if (!rni_names_find((uintptr_t)hooks->on_error)) return not_portable(".on_error");
+    return rni_names_find((uintptr_t)hooks->on_finished) ? rni_none() : not_portable(".on_finished");
+}
+
+static void put_functions(rni_writer *frame, const rni_run *run) {
+    rni_put_function(frame, (uintptr_t)run->function);
+    if (!(run->flags & RNI_HOOKS)) return;
+    const rni_hooks *hooks = rni_run_hooks(run);
+    rni_put_function(frame, (uintptr_t)hooks->on_iter);
+    rni_put_function(frame, (uintptr_t)hooks->on_success);
+    rni_put_function(frame, (uintptr_t)hooks->on_error);
+    rni_put_function(frame, (uintptr_t)hooks->on_finished);
+}
+
+static void put_plan(rni_writer *frame, const rni_plan *plan) {
+    rni_put_8(frame, plan != NULL);
+    rni_put_64(frame, plan ? plan->times : 1);
+    rni_put_64(frame, plan ? (uint64_t)plan->every : 0);
+    rni_put_64(frame, plan ? plan->missed : 0);
+}
+
+/* The frame, but for its values. */
+static void put_turn(rni_writer *frame, rni_process *process, rni_turn *turn) {
+    rn_call *call = &turn->call;
+    rni_writer_begin(frame, RNI_TURN);
+    rni_put_files(frame, &process->names);
+    rni_put_8(frame, (uint8_t)turn->stage);
+    rni_put_64(frame, call->iteration);
+    rni_put_32(frame, call->run->flags & (RNI_UPDATES | RNI_HOOKS));
+    rni_put_64(frame, rni_run_id(call->run));
+    rni_put_64(frame, (uint64_t)rni_now(call->runtime));
+    rni_put_64(frame, (uint64_t)call->runtime->opened);
+    rni_put_8(frame, call->runtime->is_virtual);
+    rni_put_8(frame, call->runtime->debug);
+    put_plan(frame, turn->plan);
+    rni_put_text(frame, rn_name(call));
+    put_functions(frame, call->run);
+}
+
+static rn_value put_values(rni_writer *frame, const rni_turn *turn) {
+    bool has_outcome = turn->stage != RNI_STAGE_FUNCTION;
+    if (!rni_put_value(frame, turn->call.arg))
+        return rn_error(RN_NOT_PORTABLE, ".arg holds a pointer, which means nothing in another process");
+    (void)rni_put_value(frame, has_outcome ? turn->outcome : rni_none());
+    rni_put_8(frame, turn->has_updated);
+    (void)rni_put_value(frame, turn->has_updated ? turn->updated : rni_none());
+    rni_put_8(frame, turn->is_hook_failed);
+    return rni_none();
+}
+
+static rn_value send_turn(rni_process *process, rni_turn *turn) {
+    rni_writer *frame = &process->channel.frame;
+    uint32_t told = process->names.told;
+    rn_value error = find_functions(turn->call.run);
+    if (!rni_is_none(error)) return error;
+    put_turn(frame, process, turn);
+    error = put_values(frame, turn);
+    int code = rni_is_none(error) ? rni_channel_send(&process->channel) : RN_OK;
+    if (code != RN_OK)
+        error = rn_error(code, ".arg cannot be sent to a worker process: %zu bytes", frame->length);
+    if (!rni_is_none(error)) process->names.told = told;
+    return error;
+}
+
+/* ---- what comes back ---- */
+
+enum reply { ENDED, WAITS, FAILED, GONE, GOES_ON };
+
+static bool is_later(const rni_turn *turn, enum rni_stage stage, uint64_t iteration) {
+    uint64_t most = turn->plan ? turn->plan->times : 1;
+    return stage <= RNI_STAGE_END && iteration >= turn->call.iteration && iteration <= most;
+}
+
+static void count_iterations(rni_turn *turn, uint64_t iteration, bool has_failed) {
+    uint64_t more = iteration - turn->call.iteration;
+    turn->call.iteration = iteration;
+    if (turn->lane && more > 0)
+        rni_store_release(&turn->lane->started, rni_load_relaxed(&turn->lane->started) + more);
+    if (turn->lane && more > 0 && has_failed) rni_count(&turn->lane->failed);
+}
+
+static void show_iteration(rni_turn *turn, enum rni_stage stage) {
+    uint64_t shown = turn->call.iteration + (stage == RNI_STAGE_FUNCTION);
+    if (turn->plan) rni_store_relaxed(&turn->plan->iteration, shown);
+}
+
+/* Takes over how far the turn has come. False: no worker says that. */
+static bool take_state(rni_reader *reader, rni_turn *turn, bool *waits) {
+    *waits = rni_take_flag(reader);
+    enum rni_stage stage = (enum rni_stage)rni_take_8(reader);
+    uint64_t iteration = rni_take_64(reader);
+    (void)rni_take_64(reader);
+    rn_value outcome = rni_take_value(reader);
+    bool has_updated = rni_take_flag(reader);
+    rn_value updated = rni_take_value(reader);
+    bool is_hook_failed = rni_take_flag(reader);
+    bool is_mixed = stage == RNI_STAGE_FUNCTION && !rni_is_none(outcome); /* an outcome comes after the function */
+    if (!rni_reader_is_done(reader) || !is_later(turn, stage, iteration) || is_mixed) {
+        rni_drop(outcome);
+        rni_drop(updated);
+        return false;
+    }
+    if (turn->has_outcome) rni_drop(turn->outcome);
+    if (turn->has_updated) rni_drop(turn->updated);
+    count_iterations(turn, iteration, rni_is_error(outcome));
+    turn->stage = stage;
+    turn->has_outcome = stage != RNI_STAGE_FUNCTION;
+    turn->outcome = outcome;
+    turn->has_updated = has_updated;
+    turn->updated = updated;
+    turn->is_hook_failed = is_hook_failed;
+    show_iteration(turn, stage);
+    return true;
+}
+
+/* ---- the conversation ---- */
+
+/* Waits for mail. False: there will be none, the process is dead. */
+static bool await_mail(rni_process *process) {
+    rni_channel *channel = &process->channel;
+    for (uint32_t word;;) {
+        bool is_dead = rni_load_acquire(&process->is_dead); /* pairs with the watcher; read before the mail: what it left counts */
+        if (rni_channel_has_mail(channel, &word)) return true;
+        if (is_dead) return false;
+        if (!rni_load_acquire(&process->is_dead)) rni_channel_wait(channel, word); /* as above */
+    }
+}
+
+static void answer_nothing(rni_process *process) {
+    rni_writer_begin(&process->channel.frame, RNI_ANSWER);
+    (void)rni_channel_send(&process->channel);
+}
+
+static enum reply take_end(rni_reader *reader, rni_turn *turn, rn_value *error) {
+    bool waits;
+    if (!rni_take_flag(reader)) {
+        if (!take_state(reader, turn, &waits)) return GONE;
+        return waits ? WAITS : ENDED;
+    }
+    *error = rni_take_value(reader);
+    bool is_good = rni_reader_is_done(reader) && rni_is_error(*error);
+    if (!is_good) rni_drop(*error);
+    return is_good ? FAILED : GONE;
+}
+
+static enum reply take_frame(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
+    rni_reader reader;
+    bool waits;
+    if (!rni_channel_read(&process->channel, &reader)) return GONE;
+    uint8_t frame = rni_take_8(&reader);
+    if (frame == RNI_ENDED) return take_end(&reader, turn, error);
+    if (frame != RNI_STAGE) return rni_process_serve(processes, process, turn, frame, &reader) ? GOES_ON : GONE;
+    if (!take_state(&reader, turn, &waits)) return GONE;
+    answer_nothing(process);
+    return GOES_ON;
+}
+
+static rn_value broken(rni_processes *processes, rni_process *process) {
+    rni_process_kill(processes, process);
+    rni_drop(rni_process_bury(processes, process));
+    return rn_error(RN_CRASHED, "the worker process broke the protocol, and was killed");
+}
+
+/* A run that was inlined in a wait of this one took the process with it. */
+static rn_value died_below(void) {
+    return rn_error(RN_CRASHED, "the worker process died in a run that this task waited for, and that it ran itself");
+}
+
+static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
+    uint32_t number = process->number;
+    for (;;) {
+        if (!rni_process_is(process, number)) {
+            *error = died_below();
+            return FAILED;
+        }
+        if (!await_mail(process)) {
+            *error = rni_process_bury(processes, process);
+            return FAILED;
+        }
+        enum reply reply = take_frame(processes, process, turn, error);
+        if (reply == GONE) *error = broken(processes, process);
+        if (reply != GOES_ON) return reply == GONE ? FAILED : reply;
+    }
+}
+
+/* One try, in one process. */
+static enum reply take_through(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
+    if (!rni_process_ensure(processes, process, error)) return FAILED;
+    uint32_t number = process->number;
+    rni_run *outer = rni_process_set_run(processes, process, turn->call.run);
+    show_iteration(turn, turn->stage);
+    *error = send_turn(process, turn);
+    enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
+    if (rni_process_is(process, number)) (void)rni_process_set_run(processes, process, outer);
+    return reply;
+}
+
+static bool work_in(rni_processes *processes, rni_process *process, rni_turn *turn) {
+    for (;;) {
+        rn_value error = rni_none();
+        enum reply reply = take_through(processes, process, turn, &error);
+        if (reply == ENDED) return true;
+        if (reply == WAITS) return false;
+        if (turn->stage == RNI_STAGE_FUNCTION) rni_turn_begin_iteration(turn);
+        rni_turn_fail(turn, error);
+        turn->has_outcome = true;
+        enum rni_next next = rni_turn_next(turn);
+        if (next == RNI_NEXT_WAIT) return false;
+        if (next == RNI_NEXT_END) return true;
+        if (turn->stage == RNI_STAGE_FUNCTION) turn->has_outcome = false;
+    }
+}
+
+bool rni_process_work(rni_turn *turn) {
+    rni_processes *processes = rni_processes_of(turn->call.runtime);
+    uint32_t number = rni_worker_number(rni_self, turn->call.runtime);
+    turn->has_outcome = turn->stage != RNI_STAGE_FUNCTION;
+    if (number > 0) return work_in(processes, &processes->all[number - 1], turn);
+    rni_mutex_lock(&processes->callers);
+    bool is_over = work_in(processes, &processes->all[processes->count - 1], turn);
+    rni_mutex_unlock(&processes->callers);
+    return is_over;
+}

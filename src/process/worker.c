@@ -1,0 +1,247 @@
+#include "process/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/os.h"
+#include "core/executor.h"
+#include "core/lane.h"
+#include "core/remote.h"
+#include "core/world.h"
+#include "process/zygote.h"
+#include "value/value.h"
+
+#define NO_CHANNEL 120 /* exit status: what the zygote gave it is no channel */
+#define BAD_FRAME 121  /* the host said what it never says */
+
+rni_worker_self rni_worker;
+
+/* ---- a turn ---- */
+
+/* A run as the host describes it. */
+struct order {
+    enum rni_stage stage;
+    uint64_t iteration, times, missed, run_id, now, opened;
+    int64_t every;
+    uint32_t flags;
+    bool debug, is_virtual, has_plan, is_hook_failed, has_updated;
+    char name[RN_NAME_MAX + 1];
+    rn_task_fn *function;
+    rni_hooks hooks;
+    rn_value arg, outcome, updated;
+    rn_value refusal; /* why a function of it is not here, or none */
+};
+
+static uintptr_t take_function(rni_reader *reader, struct order *order) {
+    uintptr_t function;
+    rn_value refusal = rni_take_function(reader, &rni_worker.names, true, &function);
+    if (rni_is_none(order->refusal)) order->refusal = refusal;
+    else rni_drop(refusal);
+    return function;
+}
+
+static void take_functions(rni_reader *reader, struct order *order) {
+    order->refusal = rni_none();
+    order->function = (rn_task_fn *)take_function(reader, order);
+    if (!(order->flags & RNI_HOOKS)) return;
+    order->hooks.on_iter = (rn_outcome_fn *)take_function(reader, order);
+    order->hooks.on_success = (rn_success_fn *)take_function(reader, order);
+    order->hooks.on_error = (rn_error_fn *)take_function(reader, order);
+    order->hooks.on_finished = (rn_outcome_fn *)take_function(reader, order);
+}
+
+static void take_order(rni_reader *reader, struct order *order) {
+    rni_take_files(reader, &rni_worker.names);
+    order->stage = (enum rni_stage)rni_take_8(reader);
+    order->iteration = rni_take_64(reader);
+    order->flags = rni_take_32(reader);
+    order->run_id = rni_take_64(reader);
+    order->now = rni_take_64(reader);
+    order->opened = rni_take_64(reader);
+    order->is_virtual = rni_take_flag(reader);
+    order->debug = rni_take_flag(reader);
+    order->has_plan = rni_take_flag(reader);
+    order->times = rni_take_64(reader);
+    order->every = (int64_t)rni_take_64(reader);
+    order->missed = rni_take_64(reader);
+    rni_take_text(reader, order->name, sizeof order->name);
+    take_functions(reader, order);
+    order->arg = rni_take_value(reader);
+    order->outcome = rni_take_value(reader);
+    order->has_updated = rni_take_flag(reader);
+    order->updated = rni_take_value(reader);
+    order->is_hook_failed = rni_take_flag(reader);
+}
+
+/* The run in this process: it has a plan, for its name at least. NULL: no memory. */
+static rni_run *make_run(const struct order *order) {
+    rni_run *run = rni_run_make(rni_worker.runtime);
+    rni_plan *plan = run ? rni_run_add_plan(run, (int64_t)order->now) : NULL;
+    if (!plan) {
+        if (run) rni_run_free(run);
+        return NULL;
+    }
+    run->function = order->function;
+    rni_store_relaxed(&run->origin, NULL);
+    run->flags = order->flags;
+    if (order->flags & RNI_HOOKS) *rni_run_hooks(run) = order->hooks;
+    plan->times = order->times;
+    plan->every = order->every;
+    plan->missed = order->missed;
+    rni_plan_set_name(plan, order->name);
+    rni_completion_init(&run->done, RN_RUNNING | RNI_BEGUN);
+    return run;
+}
+
+/* What comes back to the host must be able to travel. */
+static void make_portable(rni_turn *turn, rn_value *value, const char *who) {
+    if (rni_wire_is_portable(*value)) return;
+    rni_drop(*value);
+    *value = rn_error(RN_NOT_PORTABLE, "%s returned a pointer, which means nothing in another process", who);
+    *value = rni_error_stamp(*value, rn_name(&turn->call), turn->call.hook, turn->call.iteration);
+}
+
+static void put_state(rni_writer *writer, rni_turn *turn, bool waits) {
+    make_portable(turn, &turn->outcome, "the task");
+    if (turn->has_updated) make_portable(turn, &turn->updated, "a hook");
+    rni_put_8(writer, waits);
+    rni_put_8(writer, (uint8_t)turn->stage);
+    rni_put_64(writer, turn->call.iteration);
+    rni_put_64(writer, turn->lane ? rni_load_relaxed(&turn->lane->failed) : 0);
+    (void)rni_put_value(writer, turn->outcome);
+    rni_put_8(writer, turn->has_updated);
+    (void)rni_put_value(writer, turn->has_updated ? turn->updated : rni_none());
+    rni_put_8(writer, turn->is_hook_failed);
+}
+
+/* Before a stage: what there is so far, in case that this process does not survive it. */
+static void publish(rni_turn *turn) {
+    rni_reader answer;
+    rni_writer_begin(&rni_worker.channel.frame, RNI_STAGE);
+    put_state(&rni_worker.channel.frame, turn, false);
+    (void)rni_ask(&answer);
+}
+
+static void send_refusal(rn_value refusal) {
+    rni_writer *frame = &rni_worker.channel.frame;
+    rni_writer_begin(frame, RNI_ENDED);
+    rni_put_8(frame, 1);
+    (void)rni_put_value(frame, refusal);
+    rni_drop(refusal);
+    if (rni_channel_send(&rni_worker.channel) != RN_OK) exit(BAD_FRAME);
+}
+
+static void send_end(rni_turn *turn, bool waits) {
+    rni_writer *frame = &rni_worker.channel.frame;
+    rni_writer_begin(frame, RNI_ENDED);
+    rni_put_8(frame, 0);
+    put_state(frame, turn, waits);
+    if (rni_channel_send(&rni_worker.channel) == RN_OK) return;
+    send_refusal(rn_error(RN_TOO_LARGE, "the result cannot be sent: %zu bytes", frame->length));
+}
+
+static void begin_turn(rni_turn *turn, rni_run *run, const struct order *order) {
+    rni_thread *self = rni_self;
+    *turn = (rni_turn){.plan = rni_run_plan(run), .outcome = order->outcome, .updated = order->updated,
+                       .has_updated = order->has_updated, .is_hook_failed = order->is_hook_failed,
+                       .stage = order->stage, .era = rni_world_era(), .publish = publish};
+    turn->call.runtime = rni_worker.runtime;
+    turn->call.run = run;
+    turn->call.hook = "";
+    turn->call.iteration = order->iteration;
+    turn->call.run_id = order->run_id;
+    turn->call.arg = order->arg;
+    turn->call.wait_error = rni_none();
+    turn->call.outer = self->call;
+    turn->lane = rni_lane_of(rni_load_relaxed(&rni_worker.runtime->serial));
+    self->call = &turn->call;
+}
+
+static void end_turn(rni_turn *turn) {
+    rni_self->call = turn->call.outer;
+    rni_drop(turn->call.wait_error);
+    rni_drop(turn->call.arg);
+    rni_drop(turn->outcome);
+    if (turn->has_updated) rni_drop(turn->updated);
+    rni_run_free(turn->call.run);
+}
+
+static void run_order(rni_run *run, const struct order *order) {
+    rni_turn turn;
+    uint64_t outer_id = rni_worker.run_id;
+    rni_worker.run_id = order->run_id;
+    rni_worker.runtime->is_virtual = order->is_virtual;
+    rni_worker.runtime->debug = order->debug;
+    rni_worker.runtime->opened = (int64_t)order->opened;
+    rni_store_relaxed(&rni_worker.runtime->virtual_now, order->now);
+    begin_turn(&turn, run, order);
+    bool is_over = rni_turn_work(&turn);
+    fflush(NULL); /* what it printed is the host's to see, whatever becomes of this process */
+    send_end(&turn, !is_over);
+    end_turn(&turn);
+    rni_worker.run_id = outer_id;
+}
+
+static void take_turn(rni_reader *reader) {
+    struct order order = {.refusal = rni_none()};
+    take_order(reader, &order);
+    if (!rni_reader_is_done(reader)) exit(BAD_FRAME);
+    rni_run *run = rni_is_none(order.refusal) ? make_run(&order) : NULL;
+    if (run) {
+        run_order(run, &order);
+        return;
+    }
+    rni_drop(order.arg);
+    rni_drop(order.outcome);
+    rni_drop(order.updated);
+    send_refusal(rni_is_none(order.refusal) ? rni_error_no_memory() : order.refusal);
+}
+
+/* ---- the conversation ---- */
+
+static void converse(rni_reader *answer) {
+    rni_channel *channel = &rni_worker.channel;
+    for (uint32_t word;;) {
+        while (!rni_channel_has_mail(channel, &word)) rni_channel_wait(channel, word);
+        if (!rni_channel_read(channel, answer)) exit(BAD_FRAME);
+        switch (rni_take_8(answer)) {
+        case RNI_ANSWER: return;
+        case RNI_TURN: take_turn(answer); break;
+        case RNI_QUIT: exit(0);
+        default: exit(BAD_FRAME);
+        }
+    }
+}
+
+bool rni_ask(rni_reader *answer) {
+    if (rni_os_thread_self() != rni_worker.thread || rni_channel_send(&rni_worker.channel) != RN_OK) return false;
+    converse(answer);
+    return true;
+}
+
+/* ---- the process ---- */
+
+static void lane_init(rni_lane *lane) { (void)lane; }
+
+static const rni_executor client_executor = {.name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init};
+
+static bool open_runtime(void) {
+    rn_runtime *runtime = rni_world_open();
+    rni_thread *self = rni_thread_get();
+    if (!runtime || !self) return false;
+    runtime->executor = &client_executor;
+    runtime->told = &rni_worker.channel.in->told;
+    runtime->open_error = rni_none();
+    rni_worker.runtime = runtime;
+    return rni_lane_make(runtime, rni_load_relaxed(&runtime->serial), self, true) != NULL;
+}
+
+void rni_worker_process(const int *fds, uint32_t count) {
+    rni_reader none;
+    rni_worker.thread = rni_os_thread_self();
+    if (count != 3 || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
+    rni_client_init();
+    rni_os_thread_name("runium worker");
+    for (;;) converse(&none);
+}

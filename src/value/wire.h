@@ -1,0 +1,34 @@
+/*
+ * Values as bytes: how they cross to a worker process, and what is in a capsule.
+ *
+ * Little endian, no padding. A value is a kind byte, then:
+ *   none                 nothing
+ *   bool                 1 byte, 0 or 1
+ *   int, float           8 bytes
+ *   text, bytes          4 bytes length, then the bytes; a text has no NUL inside
+ *   error                4 bytes code, 4 line, 8 iteration, then five texts, each 4 bytes length and the bytes: message,
+ *                        file, task, hook, and last the cause: a whole value of kind error, or none
+ * A pointer does not travel. Errors nest at most RNI_WIRE_DEPTH deep; of a longer chain of causes the rest is left out.
+ *
+ * The decoder is total: any bytes give a value, or false. It trusts nothing that it reads: each length is checked
+ * against what is left before it is used, and each byte is read once.
+ */
+#ifndef RNI_VALUE_WIRE_H
+#define RNI_VALUE_WIRE_H
+
+#include <runium.h>
+#include <stddef.h>
+
+#define RNI_WIRE_DEPTH 32u
+
+/* How many bytes it takes. SIZE_MAX: it holds a pointer, and cannot travel. */
+size_t rni_wire_size(rn_value value);
+
+/* Writes exactly rni_wire_size() bytes, which `bytes` must have room for. Borrows the value. */
+size_t rni_wire_write(rn_value value, unsigned char *bytes);
+
+/* Reads one value from the first of `length` bytes. False: they are not a value; then *value is none. True: *value is
+ * yours, *used says how many bytes it took; where memory is refused the value is the error that says so. */
+bool rni_wire_read(const unsigned char *bytes, size_t length, rn_value *value, size_t *used);
+
+#endif

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Writes the first inputs of the corpus: values and ELF files at the borders of what is accepted.
+
+    seeds.py FOLDER     writes FOLDER/wire and FOLDER/elf
+"""
+import pathlib
+import struct
+import sys
+
+DEPTH = 32
+
+
+def data(text):
+    return struct.pack('<I', len(text)) + text
+
+
+def error(cause, message=b'm', task=b't', hook=b'on_iter', code=5):
+    return b'\7' + struct.pack('<iiQ', code, 7, 1) + b''.join(map(data, [message, b'f.c', task, hook, cause]))
+
+
+def chain(depth, cause=b'\0'):
+    for _ in range(depth):
+        cause = error(cause)
+    return cause
+
+
+def wire():
+    yield from [b'', b'\0', b'\1\0', b'\1\1', b'\1\2', b'\6' + bytes(8), b'\x08', b'\xff']
+    yield from [b'\2' + bytes(8), b'\3' + bytes(8), b'\2' + bytes(7)]
+    for kind in b'\4', b'\5':
+        yield from [kind + data(b''), kind + data(b'text'), kind + data(b'te\0t'), kind + data(b'text') + b'more']
+        yield from [kind + struct.pack('<I', length) + b'text' for length in (5, 2**31, 2**32 - 1)]
+    yield from [chain(depth) for depth in (1, 2, DEPTH, DEPTH + 1)]
+    yield from [chain(1, odd) for odd in (b'', b'\0\0', b'\1\1', chain(1) + b'\0')]
+    yield from [chain(1)[:-1], error(b'\0', code=0), error(b'\0', task=b't' * 63), error(b'\0', task=b't' * 64)]
+    yield from [error(b'\0', task=b't' * 300), error(b'\0', message=b'a\0b'), error(b'\0', hook=b'\0')]
+    yield chain(1)[:17] + struct.pack('<I', 2**32 - 1) + chain(1)[21:]
+
+
+def note(name_size=4, id_size=20, kind=3):
+    return struct.pack('<III', name_size, id_size, kind) + b'GNU\0' + bytes(range(1, id_size + 1 if id_size < 64 else 9))
+
+
+def header(segments=0, sections=0, section_size=64):
+    ident = b'\x7fELF\2\1\1' + bytes(9)
+    at = 64 + 56 * segments
+    return ident + struct.pack('<HHIQQQIHHHHHH', 3, 62, 1, 0, 64, at, 0, 64, 56, segments, section_size, sections, 0)
+
+
+def segment(kind, offset, size):
+    return struct.pack('<IIQQQQQQ', kind, 5, offset, 0, 0, size, size, 4)
+
+
+def section(kind, offset, size, link=0, entry=24):
+    return struct.pack('<IIQQQQIIQQ', 0, kind, 0, 0, offset, size, link, 0, 8, entry)
+
+
+def symbol(name, value, size, info=2, index=1):
+    return struct.pack('<IBBHQQ', name, info, 0, index, value, size)
+
+
+def symbols_file(count=2, size=None, link=2, strings_size=None, sections=3):
+    strings = b'\0outer\0inner\0od\x1bd\0'
+    table = b''.join([symbol(1, 100, 50), symbol(7, 110, 5), *[symbol(13, 5 * i, 0) for i in range(count)]])
+    at = 64 + 64 * 3
+    return (header(sections=sections) + section(0, 0, 0) +
+            section(2, at, len(table) if size is None else size, link) +
+            section(3, at + len(table), len(strings) if strings_size is None else strings_size) + table + strings +
+            struct.pack('<Q', 120))
+
+
+def elf():
+    yield from [b'', b'\x7fELF', header(), header()[:63], header(sections=65535), header(segments=65535)]
+    for odd in (note(), note(id_size=1), note(id_size=40), note(id_size=0), note(name_size=2**32 - 1),
+                note(id_size=2**32 - 1), note(kind=1) + note(), note()[:-1]):
+        yield odd
+        yield header(segments=2) + segment(1, 0, 400) + segment(4, 64 + 112, len(odd)) + odd
+    yield header(segments=1) + segment(4, 64 + 56, 2**64 - 1)
+    yield header(segments=1) + segment(4, 64 + 56, 4200) + note(kind=1, id_size=4000 - 16) + bytes(4200)
+    yield header(segments=1) + segment(1, 2**64 - 1, 2**64 - 1)
+    yield from [symbols_file(), symbols_file(200), symbols_file(size=2**63), symbols_file(link=9),
+                symbols_file(strings_size=2), symbols_file(strings_size=2**64 - 1), symbols_file(sections=2)]
+
+
+def main(folder):
+    for name, inputs in ('wire', wire()), ('elf', elf()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, each in enumerate(inputs):
+            (folder / name / f'seed{number:02}').write_bytes(each)
+
+
+main(pathlib.Path(sys.argv[1]))
