@@ -382,6 +382,11 @@ RN_API void rn_release(rn_future *future);
 /* ------------------------------------------------------------------------------------------------
  * Runtimes
  */
+/*
+ * Where tasks run. RN_PROCESSES: function, hooks and iterations run in worker processes, forked from the program as it is
+ * after its constructors. A process that dies is the failure of the iteration or hook that it ran (RN_CRASHED) and of
+ * nothing else. Arguments and results are copied and must not hold pointers: RN_NOT_PORTABLE.
+ */
 enum rn_executor { RN_THREADS = 0, RN_PROCESSES = 1, RN_CLUSTER = 2 };
 /* RN_BLOCK in a task of the same runtime acts as RN_CALLER_RUNS: that task might be what the queue waits for. A run
  * with a delay cannot run in its caller: RN_QUEUE_FULL. */
@@ -440,7 +445,7 @@ typedef struct rn_options {
 RN_API RN_MUST_USE rn_runtime *rn_open_with(const rn_options *options);
 
 /*
- * Why the runtime could not open: RN_INVALID, RN_NO_MEMORY, RN_NO_THREADS or RN_UNSUPPORTED; none if
+ * Why the runtime could not open: RN_INVALID, RN_NO_MEMORY, RN_NO_THREADS, RN_NO_PROCESSES or RN_UNSUPPORTED; none if
  * it did open. Borrowed from the runtime.
  */
 RN_API rn_value rn_open_error(rn_runtime *runtime);

@@ -23,7 +23,8 @@ typedef struct rni_mailbox {
     rni_a32 word;
     rni_a32 count;
     rni_a64 length;   /* of the message; above RNI_INLINE_BYTES it is in a file, that the socket brings */
-    rni_a32 told;     /* host's only: bits for the run at work: enum rni_told */
+    rni_a32 told;     /* the host's: bits for the run at work, enum rni_told; the worker's: the number of the host's
+                         message that asked for the turn begun last */
     _Alignas(64) unsigned char bytes[RNI_INLINE_BYTES];
 } rni_mailbox;
 

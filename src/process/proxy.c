@@ -85,7 +85,9 @@ static rn_value send_turn(rni_process *process, rni_turn *turn) {
 
 /* ---- what comes back ---- */
 
-enum reply { ENDED, WAITS, FAILED, GONE, GOES_ON };
+enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, GONE, GOES_ON };
+
+#define TRIES 3 /* of a turn whose process dies before it has begun it */
 
 static bool is_later(const rni_turn *turn, enum rni_stage stage, uint64_t iteration) {
     uint64_t most = turn->plan ? turn->plan->times : 1;
@@ -187,16 +189,22 @@ static rn_value died_below(void) {
     return rn_error(RN_CRASHED, "the worker process died in a run that this task waited for, and that it ran itself");
 }
 
+/* Whether the dead process had begun what that message asked for. */
+static bool has_begun(rni_process *process, uint32_t message) {
+    return (int32_t)(rni_load_acquire(&process->channel.in->told) - message) >= 0; /* pairs with run_order */
+}
+
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
-    uint32_t number = process->number;
+    uint32_t number = process->number, message = rni_load_relaxed(&process->channel.out->count);
     for (;;) {
         if (!rni_process_is(process, number)) {
             *error = died_below();
             return FAILED;
         }
         if (!await_mail(process)) {
+            bool begun = has_begun(process, message);
             *error = rni_process_bury(processes, process);
-            return FAILED;
+            return begun ? FAILED : NOT_BEGUN;
         }
         enum reply reply = take_frame(processes, process, turn, error);
         if (reply == GONE) *error = broken(processes, process);
@@ -217,11 +225,16 @@ static enum reply take_through(rni_processes *processes, rni_process *process, r
 }
 
 static bool work_in(rni_processes *processes, rni_process *process, rni_turn *turn) {
-    for (;;) {
+    for (unsigned tries = 1;; tries++) {
         rn_value error = rni_none();
         enum reply reply = take_through(processes, process, turn, &error);
         if (reply == ENDED) return true;
         if (reply == WAITS) return false;
+        if (reply == NOT_BEGUN && tries < TRIES) {
+            rni_drop(error);
+            continue;
+        }
+        tries = 0;
         if (turn->stage == RNI_STAGE_FUNCTION) rni_turn_begin_iteration(turn);
         rni_turn_fail(turn, error);
         turn->has_outcome = true;

@@ -25,6 +25,7 @@ struct order {
     uint64_t iteration, times, missed, run_id, now, opened;
     int64_t every;
     uint32_t flags;
+    uint32_t message; /* its number */
     bool debug, is_virtual, has_plan, is_hook_failed, has_updated;
     char name[RN_NAME_MAX + 1];
     rn_task_fn *function;
@@ -176,6 +177,7 @@ static void run_order(rni_run *run, const struct order *order) {
     rni_worker.runtime->opened = (int64_t)order->opened;
     rni_store_relaxed(&rni_worker.runtime->virtual_now, order->now);
     begin_turn(&turn, run, order);
+    rni_store_release(&rni_worker.channel.out->told, order->message); /* pairs with has_begun: from here on it counts as run */
     bool is_over = rni_turn_work(&turn);
     fflush(NULL); /* what it printed is the host's to see, whatever becomes of this process */
     send_end(&turn, !is_over);
@@ -184,7 +186,7 @@ static void run_order(rni_run *run, const struct order *order) {
 }
 
 static void take_turn(rni_reader *reader) {
-    struct order order = {.refusal = rni_none()};
+    struct order order = {.message = rni_worker.channel.seen, .refusal = rni_none()};
     take_order(reader, &order);
     if (!rni_reader_is_done(reader)) exit(BAD_FRAME);
     rni_run *run = rni_is_none(order.refusal) ? make_run(&order) : NULL;

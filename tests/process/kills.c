@@ -1,0 +1,156 @@
+/*
+ * P2, P4, P5: worker processes that are killed at random moments, and a ledger in shared memory of what was executed and
+ * what was completed. Nothing is lost, nothing is told twice, nothing is executed twice, and a run whose process was
+ * not killed does not notice.
+ *
+ *     kills [KILLS [WORKERS]]     the last line is the figure; --canary counts an execution twice, and must fail
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <runium.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { RUNS_MAX = 1000000, ROUND = 500, SLOTS = 64 };
+
+static struct ledger {
+    atomic_uint executions[RUNS_MAX], ends[RUNS_MAX];
+    atomic_int at_work[SLOTS]; /* process ids */
+} *ledger;
+
+#define LEDGER_VARIABLE "RUNIUM_TEST_LEDGER"
+
+static struct ledger *map_ledger(int fd) {
+    void *memory = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* A worker process is this program, started again: it finds the ledger by name. */
+__attribute__((constructor)) static void join_ledger(void) {
+    const char *path = getenv(LEDGER_VARIABLE);
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (fd >= 0) ledger = map_ledger(fd);
+    if (fd >= 0) close(fd);
+}
+
+static bool make_ledger(void) {
+    char path[64];
+    int fd = memfd_create("ledger", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, sizeof *ledger) != 0) return false;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
+    setenv(LEDGER_VARIABLE, path, 1);
+    ledger = map_ledger(fd);
+    return ledger != NULL;
+}
+
+/* Of mixed length: from nothing to some 100 us. */
+static rn_value work(rn_call *call) {
+    int64_t number = rn_as_int(rn_arg(call));
+    atomic_fetch_add(&ledger->executions[number], 1);
+    atomic_store(&ledger->at_work[getpid() % SLOTS], getpid());
+    for (volatile int64_t i = 0; i < number * 7919 % 40000; i++) {
+    }
+    return rn_int(number);
+}
+
+static rn_value note_end(rn_call *call, rn_value success, rn_value error) {
+    (void)success;
+    (void)error;
+    atomic_fetch_add(&ledger->ends[rn_as_int(rn_arg(call))], 1);
+    return rn_none();
+}
+
+static struct {
+    uint64_t wanted, random;
+    atomic_uint_fast64_t killed;
+    atomic_bool stop;
+} killer;
+
+static bool is_worker(int pid) {
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t length = read(fd, name, sizeof name - 1);
+    close(fd);
+    return length > 0 && strncmp(name, "runium worker", 13) == 0;
+}
+
+static uint64_t next_random(void) {
+    killer.random ^= killer.random << 13;
+    killer.random ^= killer.random >> 7;
+    killer.random ^= killer.random << 17;
+    return killer.random;
+}
+
+static void *kill_some(void *unused) {
+    (void)unused;
+    while (!atomic_load(&killer.stop)) {
+        int pid = atomic_exchange(&ledger->at_work[next_random() % SLOTS], 0);
+        if (pid > 0 && is_worker(pid) && kill(pid, SIGKILL) == 0) atomic_fetch_add(&killer.killed, 1);
+        struct timespec pause = {0, (long)(next_random() % 300000)};
+        nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+struct tally {
+    uint64_t runs, crashed, lost, twice, wrong;
+};
+
+/* Half of the runs have a final hook, which must be run once whatever happens. */
+static bool play_round(rn_runtime *runtime, struct tally *tally) {
+    static rn_future *futures[ROUND];
+    uint64_t first = tally->runs;
+    if (first + ROUND > RUNS_MAX) return false;
+    for (uint64_t i = 0; i < ROUND; i++)
+        futures[i] = rn_run(runtime, work, .arg = rn_int((int64_t)(first + i)), .on_finished = i % 2 ? note_end : NULL);
+    for (uint64_t i = 0; i < ROUND; i++) {
+        rn_value result = rn_result(futures[i]);
+        unsigned executions = atomic_load(&ledger->executions[first + i]);
+        bool has_crashed = rn_is_error(result) && rn_error_code(result) == RN_CRASHED;
+        tally->crashed += has_crashed;
+        tally->twice += executions > 1;
+        tally->lost += !has_crashed && executions == 0;
+        tally->wrong += !has_crashed && (rn_kind(result) != RN_INT || rn_as_int(result) != (int64_t)(first + i));
+        rn_release(futures[i]);
+    }
+    tally->runs += ROUND;
+    return true;
+}
+
+static int judge(const struct tally *tally, uint64_t kills) {
+    bool is_good = tally->lost == 0 && tally->twice == 0 && tally->wrong == 0 && tally->crashed <= kills;
+    printf("P2: %" PRIu64 " kills, %" PRIu64 " runs: %" PRIu64 " crashed, %" PRIu64 " lost, %" PRIu64
+           " executed twice, %" PRIu64 " wrong\n", kills, tally->runs, tally->crashed, tally->lost, tally->twice, tally->wrong);
+    return is_good ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+    bool canary = argc > 1 && strcmp(argv[1], "--canary") == 0;
+    struct tally tally = {0};
+    pthread_t thread;
+    alarm(600); /* a hang */
+    killer.wanted = canary ? 20 : argc > 1 ? strtoull(argv[1], NULL, 10) : 1000;
+    killer.random = (uint64_t)time(NULL) * 2654435761u | 1;
+    printf("# seed %" PRIu64 "\n", killer.random);
+    if (!make_ledger()) return 2;
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = argc > 2 ? (unsigned)atoi(argv[2]) : 4,
+                                  .log = rn_log_nothing);
+    if (rn_is_error(rn_open_error(runtime))) return 2;
+    if (canary) atomic_fetch_add(&ledger->executions[3], 1);
+    if (pthread_create(&thread, NULL, kill_some, NULL) != 0) return 2;
+    while (atomic_load(&killer.killed) < killer.wanted && play_round(runtime, &tally)) {
+    }
+    atomic_store(&killer.stop, true);
+    pthread_join(thread, NULL);
+    if (rn_close(runtime) != RN_OK) return 2;
+    return judge(&tally, atomic_load(&killer.killed));
+}
