@@ -78,13 +78,15 @@ static void enter_stage(rni_turn *turn, enum rni_stage stage) {
     if (turn->publish) turn->publish(turn);
 }
 
-static void take_outcome(rni_turn *turn, rn_value outcome) {
-    rn_call *call = &turn->call;
-    turn->outcome = outcome;
-    if (!rni_is_error(outcome)) return;
-    turn->outcome = stamped(call, outcome);
+static __attribute__((noinline)) void take_failure(rni_turn *turn, rn_value error) {
+    turn->outcome = stamped(&turn->call, error);
     if (turn->lane) rni_count(&turn->lane->failed);
-    rni_log_failure(call, turn->outcome);
+    rni_log_failure(&turn->call, turn->outcome);
+}
+
+static inline void take_outcome(rni_turn *turn, rn_value outcome) {
+    if (rni_is_error(outcome)) take_failure(turn, outcome);
+    else turn->outcome = outcome;
 }
 
 void rni_turn_begin_iteration(rni_turn *turn) {
@@ -94,7 +96,7 @@ void rni_turn_begin_iteration(rni_turn *turn) {
     if (turn->lane) rni_count(&turn->lane->started);
 }
 
-static void call_function(rni_turn *turn) {
+static inline void call_function(rni_turn *turn) {
     rn_call *call = &turn->call;
     rni_turn_begin_iteration(turn);
     rn_value outcome = call->run->function(call);
@@ -109,7 +111,6 @@ static void call_on_iter(rni_turn *turn) {
 }
 
 static void call_final_hooks(rni_turn *turn) {
-    if (!(turn->call.run->flags & RNI_HOOKS)) return;
     const rni_hooks *hooks = rni_run_hooks(turn->call.run);
     if (turn->stage <= RNI_STAGE_OUTCOME) {
         enter_stage(turn, RNI_STAGE_OUTCOME);
@@ -139,7 +140,7 @@ static bool is_told_to_stop(const rn_call *call) {
 
 static bool has_further_iterations(const rni_turn *turn) {
     const rni_plan *plan = turn->plan;
-    if (!plan || turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
+    if (turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
     if (plan->times != RN_ENDLESS) return turn->call.iteration < plan->times;
     return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN);
 }
@@ -149,21 +150,24 @@ static void drop_outcome(rni_turn *turn) {
     turn->outcome = rni_none();
 }
 
-bool rni_turn_work(rni_turn *turn) {
+/* Inline, where a thread of ours runs the turn itself: it is the way of every run. */
+static inline __attribute__((always_inline)) bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
         if (turn->call.run->flags & RNI_HOOKS) call_on_iter(turn);
         turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
-        if (!has_further_iterations(turn)) break;
+        if (!turn->plan || !has_further_iterations(turn)) break;
         if (turn->plan->every > 0) return false;
         drop_outcome(turn);
         enter_stage(turn, RNI_STAGE_FUNCTION);
         call_function(turn);
     }
-    call_final_hooks(turn);
+    if (turn->call.run->flags & RNI_HOOKS) call_final_hooks(turn);
     turn->stage = RNI_STAGE_END;
     return true;
 }
+
+bool rni_turn_work(rni_turn *turn) { return work_here(turn); }
 
 /* Says on whose stack the run is, for those who look for cycles of waits. */
 static void set_place(const rn_call *call, const rni_thread *self) {
@@ -193,7 +197,7 @@ static bool suspend(rni_turn *turn) {
 enum rni_next rni_turn_next(rni_turn *turn) {
     bool has_hooks = turn->call.run->flags & RNI_HOOKS;
     if (turn->stage == RNI_STAGE_FUNCTION || (turn->stage == RNI_STAGE_ON_ITER && has_hooks)) return RNI_NEXT_WORK;
-    if (turn->stage == RNI_STAGE_ON_ITER && has_further_iterations(turn)) {
+    if (turn->stage == RNI_STAGE_ON_ITER && turn->plan && has_further_iterations(turn)) {
         if (turn->plan->every > 0) return RNI_NEXT_WAIT;
         drop_outcome(turn);
         turn->stage = RNI_STAGE_FUNCTION;
@@ -225,9 +229,9 @@ void rni_turn_fail(rni_turn *turn, rn_value error) {
     }
 }
 
-static bool work(rni_turn *turn) {
+static inline __attribute__((always_inline)) bool work(rni_turn *turn) {
     const rni_executor *executor = turn->call.runtime->executor;
-    return executor->work ? executor->work(turn) : rni_turn_work(turn);
+    return executor->work ? executor->work(turn) : work_here(turn);
 }
 
 static void run_turn(rni_turn *turn) {
