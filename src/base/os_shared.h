@@ -29,7 +29,7 @@ void rni_os_close(int fd); /* -1 is allowed */
 /* A pair of connected sockets that keep messages apart. */
 bool rni_os_socket_pair(int fds[2]);
 bool rni_os_send_fd(int socket, int fd);
-int rni_os_receive_fd(int socket); /* blocks; -1: the other end is gone, or sent none */
+int rni_os_receive_fd(int socket); /* -1: none has been sent */
 
 /* Ends a process at once, by its pidfd. */
 void rni_os_kill(int pidfd);

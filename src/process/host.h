@@ -45,6 +45,7 @@ typedef struct rni_processes {
     uint32_t count;      /* constant: threads of the pool, and one for callers */
     rni_process *all;    /* by the number of the thread; the last: the callers' */
     rni_mutex callers;   /* held by the thread that uses theirs */
+    rni_aptr caller;     /* that thread (rni_os_thread_self); written with the lock held */
     rni_a32 news;        /* a futex: moves when a process has ended */
     int event;           /* wakes the watcher */
     rni_a32 closing;

@@ -245,13 +245,23 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
     }
 }
 
+/* In a thread of the program. A task there may start another that runs in its caller too. */
+static bool work_for_caller(rni_processes *processes, rni_turn *turn) {
+    uintptr_t self = rni_os_thread_self();
+    bool is_inner = (uintptr_t)rni_load_relaxed(&processes->caller) == self; /* only we write that */
+    if (!is_inner) rni_mutex_lock(&processes->callers);
+    if (!is_inner) rni_store_relaxed(&processes->caller, (void *)self);
+    bool is_over = work_in(processes, &processes->all[processes->count - 1], turn);
+    if (is_inner) return is_over;
+    rni_store_relaxed(&processes->caller, NULL);
+    rni_mutex_unlock(&processes->callers);
+    return is_over;
+}
+
 bool rni_process_work(rni_turn *turn) {
     rni_processes *processes = rni_processes_of(turn->call.runtime);
     uint32_t number = rni_worker_number(rni_self, turn->call.runtime);
     turn->has_outcome = turn->stage != RNI_STAGE_FUNCTION;
     if (number > 0) return work_in(processes, &processes->all[number - 1], turn);
-    rni_mutex_lock(&processes->callers);
-    bool is_over = work_in(processes, &processes->all[processes->count - 1], turn);
-    rni_mutex_unlock(&processes->callers);
-    return is_over;
+    return work_for_caller(processes, turn);
 }
