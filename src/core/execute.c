@@ -10,6 +10,13 @@
 #include "core/turn.h"
 #include "value/value.h"
 
+/* Without optimisation, where branches are counted, each function is one. */
+#ifdef __OPTIMIZE__
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static
+#endif
+
 /* A child that a task forked has none of the threads that its caller counts on. */
 static void expect_same_process(const rni_turn *turn) {
     if (turn->era != rni_world_era()) rni_misuse("a process forked in a task must not return from it: exec or _exit");
@@ -151,7 +158,7 @@ static void drop_outcome(rni_turn *turn) {
 }
 
 /* Inline, where a thread of ours runs the turn itself: it is the way of every run. */
-static inline __attribute__((always_inline)) bool work_here(rni_turn *turn) {
+INLINED bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
         if (turn->call.run->flags & RNI_HOOKS) call_on_iter(turn);
@@ -229,7 +236,7 @@ void rni_turn_fail(rni_turn *turn, rn_value error) {
     }
 }
 
-static inline __attribute__((always_inline)) bool work(rni_turn *turn) {
+INLINED bool work(rni_turn *turn) {
     const rni_executor *executor = turn->call.runtime->executor;
     return executor->work ? executor->work(turn) : work_here(turn);
 }
