@@ -200,6 +200,7 @@ static bool suspend(rni_turn *turn) {
     return false;
 }
 
+/* GCOVR_EXCL_START: for turns that are run in worker processes, which leave no counts; tests/conformance/c_crashes.c */
 /* What comes next after a failure, and needs code of the program to be run. */
 enum rni_next rni_turn_next(rni_turn *turn) {
     bool has_hooks = turn->call.run->flags & RNI_HOOKS;
@@ -235,6 +236,7 @@ void rni_turn_fail(rni_turn *turn, rn_value error) {
     case RNI_STAGE_END: rni_drop(error); break;
     }
 }
+/* GCOVR_EXCL_STOP */
 
 INLINED bool work(rni_turn *turn) {
     const rni_executor *executor = turn->call.runtime->executor;
