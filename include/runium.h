@@ -91,7 +91,7 @@ enum rn_code {
     RN_TOO_LARGE = -10,  /* a text or a byte string is longer than RN_LENGTH_MAX */
     RN_UNSUPPORTED = -11,  /* not in this build; the message names what is */
     RN_NO_PROCESSES = -12, /* the system refused every process */
-    RN_CRASHED = -13,      /* the worker process died; the message says of what, and where */
+    RN_CRASHED = -13,      /* the worker process died; the message says of what */
     RN_NOT_PORTABLE = -14  /* it means nothing in another process: a pointer, code made at run time */
 };
 
@@ -276,7 +276,8 @@ typedef struct rn_task {
  * Returns   A future, never NULL. Yours until rn_release().
  * Errors    A run that could not start is a future that is done, with RN_NO_MEMORY, RN_CLOSED,
  *           RN_INVALID (function NULL, an unknown size, a duration outside 0 .. RN_DURATION_MAX, both
- *           forms of one field), RN_QUEUE_FULL, or with .arg where that is an error. No hook runs then.
+ *           forms of one field), RN_QUEUE_FULL, RN_NOT_PORTABLE (worker processes: the message names the
+ *           field), or with .arg where that is an error. No hook runs then.
  * Ownership .arg is taken, also on failure. Everything else is copied.
  * Blocks    Only where .when_full is RN_BLOCK or RN_CALLER_RUNS, and the queue is full.
  */

@@ -88,6 +88,7 @@ static void enter_stage(rni_turn *turn, enum rni_stage stage) {
 static __attribute__((noinline)) void take_failure(rni_turn *turn, rn_value error) {
     turn->outcome = stamped(&turn->call, error);
     if (turn->lane) rni_count(&turn->lane->failed);
+    turn->failed++;
     rni_log_failure(&turn->call, turn->outcome);
 }
 
@@ -284,6 +285,7 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     turn.has_updated = turn.is_hook_failed = false;
     turn.stage = RNI_STAGE_FUNCTION;
     turn.publish = NULL;
+    turn.failed = 0;
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
     if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);

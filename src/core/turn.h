@@ -32,6 +32,7 @@ typedef struct rni_turn {
     bool is_hook_failed;
     enum rni_stage stage;  /* the next, or the current one */
     uint32_t era;          /* of the process that it began in */
+    uint64_t failed;       /* iterations that failed here, and that the host has not been told of */
     void (*publish)(struct rni_turn *turn); /* called when a stage begins, but the first; NULL: nobody wants to know */
 } rni_turn;
 

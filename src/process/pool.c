@@ -258,7 +258,7 @@ static void tell(rni_processes *processes, rni_process *process) {
     enum rni_phase phase = rni_phase(processes->runtime);
     uint32_t bits = phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
     if (rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
-    rni_store_release(&process->channel.out->told, bits); /* pairs with the loads of rni_told */
+    rni_store_relaxed(&process->channel.out->told, bits); /* it says all by itself: nothing else is published by it */
 }
 
 rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run) {

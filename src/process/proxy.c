@@ -94,12 +94,16 @@ static bool is_later(const rni_turn *turn, enum rni_stage stage, uint64_t iterat
     return stage <= RNI_STAGE_END && iteration >= turn->call.iteration && iteration <= most;
 }
 
-static void count_iterations(rni_turn *turn, uint64_t iteration, bool has_failed) {
+static void add_to(rni_a64 *count, uint64_t more) {
+    rni_store_release(count, rni_load_relaxed(count) + more); /* pairs with the readers of lanes, as rni_count */
+}
+
+static void count_iterations(rni_turn *turn, uint64_t iteration, uint64_t failed) {
     uint64_t more = iteration - turn->call.iteration;
     turn->call.iteration = iteration;
-    if (turn->lane && more > 0)
-        rni_store_release(&turn->lane->started, rni_load_relaxed(&turn->lane->started) + more);
-    if (turn->lane && more > 0 && has_failed) rni_count(&turn->lane->failed);
+    if (!turn->lane) return;
+    add_to(&turn->lane->started, more);
+    add_to(&turn->lane->failed, failed);
 }
 
 static void show_iteration(rni_turn *turn, enum rni_stage stage) {
@@ -112,12 +116,13 @@ static bool take_state(rni_reader *reader, rni_turn *turn, bool *waits) {
     *waits = rni_take_flag(reader);
     enum rni_stage stage = (enum rni_stage)rni_take_8(reader);
     uint64_t iteration = rni_take_64(reader);
-    (void)rni_take_64(reader);
+    uint64_t failed = rni_take_64(reader);
     rn_value outcome = rni_take_value(reader);
     bool has_updated = rni_take_flag(reader);
     rn_value updated = rni_take_value(reader);
     bool is_hook_failed = rni_take_flag(reader);
     bool is_mixed = stage == RNI_STAGE_FUNCTION && !rni_is_none(outcome); /* an outcome comes after the function */
+    is_mixed = is_mixed || failed > iteration - turn->call.iteration;
     if (!rni_reader_is_done(reader) || !is_later(turn, stage, iteration) || is_mixed) {
         rni_drop(outcome);
         rni_drop(updated);
@@ -125,7 +130,7 @@ static bool take_state(rni_reader *reader, rni_turn *turn, bool *waits) {
     }
     if (turn->has_outcome) rni_drop(turn->outcome);
     if (turn->has_updated) rni_drop(turn->updated);
-    count_iterations(turn, iteration, rni_is_error(outcome));
+    count_iterations(turn, iteration, failed);
     turn->stage = stage;
     turn->has_outcome = stage != RNI_STAGE_FUNCTION;
     turn->outcome = outcome;

@@ -109,7 +109,8 @@ static void put_state(rni_writer *writer, rni_turn *turn, bool waits) {
     rni_put_8(writer, waits);
     rni_put_8(writer, (uint8_t)turn->stage);
     rni_put_64(writer, turn->call.iteration);
-    rni_put_64(writer, turn->lane ? rni_load_relaxed(&turn->lane->failed) : 0);
+    rni_put_64(writer, turn->failed);
+    turn->failed = 0;
     (void)rni_put_value(writer, turn->outcome);
     rni_put_8(writer, turn->has_updated);
     (void)rni_put_value(writer, turn->has_updated ? turn->updated : rni_none());

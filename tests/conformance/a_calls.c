@@ -323,6 +323,19 @@ RULE(a5_the_list_of_a_closed_runtime_is_an_error) {
     assert_int_equal(rn_pending(rn, &info, 1), RN_CLOSED);
 }
 
+static rn_value fail_always(rn_call *call) { return rn_error(iteration_code(0, rn_iteration(call)), "as ever"); }
+
+RULE(a5_the_statistics_count_every_failed_iteration_though_no_hook_sees_it) {
+    rn_runtime *rn = OPEN();
+    rn_stats stats = {.size = sizeof stats};
+    for (int is_timed = 0; is_timed <= 1; is_timed++)
+        rn_drop(end_of(rn_run(rn, fail_always, .times = 4, .every = is_timed ? RN_MICROSECONDS(10) : 0)));
+    assert_int_equal(rn_get_stats(rn, &stats), RN_OK);
+    assert_int_equal(stats.started, 8);
+    assert_int_equal(stats.failed, 8);
+    close_runtime(rn);
+}
+
 RULE(a5_the_statistics_count_pending_and_started_and_failed) {
     rn_runtime *rn = OPEN_VIRTUAL();
     for (int i = 0; i < 5; i++) {
