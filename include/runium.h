@@ -92,7 +92,9 @@ enum rn_code {
     RN_UNSUPPORTED = -11,  /* not in this build; the message names what is */
     RN_NO_PROCESSES = -12, /* the system refused every process */
     RN_CRASHED = -13,      /* the worker process died; the message says of what */
-    RN_NOT_PORTABLE = -14  /* it means nothing in another process: a pointer, code made at run time */
+    RN_NOT_PORTABLE = -14, /* it means nothing in another process: a pointer, code made at run time */
+    RN_OVERTIME = -15,     /* the iteration or hook took longer than .timeout; the message says how it was ended */
+    RN_QUARANTINED = -16   /* the function has killed too many worker processes, and is not run again */
 };
 
 /* The name of a code, "RN_TIMED_OUT"; for other codes "unknown code". Returns a constant. */
@@ -140,7 +142,8 @@ enum rn_kind {
     RN_TEXT = 4,
     RN_BYTES = 5,
     RN_POINTER = 6,
-    RN_ERROR = 7
+    RN_ERROR = 7,
+    RN_BUFFER = 8
 };
 
 /* The longest text or byte string: 4 GiB - 1 byte. */
@@ -162,6 +165,15 @@ RN_API rn_value rn_textf(const char *format, ...) RN_PRINTF(1, 2);              
 RN_API rn_value rn_bytes(const void *data, size_t size);                        /* copies; aligned as by malloc */
 RN_API rn_value rn_pointer(void *pointer);                                      /* threads only; stays yours */
 RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer)); /* destroyed with the value, once */
+
+/*
+ * A buffer: `size` bytes of zeroed shared memory. It goes to a worker process and back without a copy: all who have it
+ * see the same bytes, and what one writes the others read. Page aligned; the memory is given back with the last owner.
+ * Errors    RN_NO_MEMORY: also when no descriptor or no mapping is to be had; RN_INVALID: 0; RN_TOO_LARGE: beyond
+ *           RN_BUFFER_MAX.
+ */
+RN_API rn_value rn_buffer(size_t size);
+#define RN_BUFFER_MAX ((size_t)1 << 40) /* bytes: 1 TiB */
 
 /* A text that is not copied: for string literals only. Never fails. */
 #define rn_literal(text) rni_literal("" text "", sizeof(text) - 1)
@@ -196,7 +208,8 @@ RN_API double rn_as_float(rn_value value);
 RN_API const char *rn_as_text(rn_value value); /* ends with a NUL */
 RN_API const void *rn_as_bytes(rn_value value);
 RN_API void *rn_as_pointer(rn_value value);
-RN_API size_t rn_length(rn_value value); /* of a text (without its NUL) or of bytes */
+RN_API void *rn_as_buffer(rn_value value);     /* readable and writable, by all owners at once */
+RN_API size_t rn_length(rn_value value); /* of a text (without its NUL), of bytes, or of a buffer */
 
 /* An error's parts. What is not known is "" or 0; a cause that is not there is none. Borrowed. */
 RN_API int rn_error_code(rn_value error);
@@ -229,6 +242,19 @@ typedef void rn_done_fn(rn_future *future, void *context);
 #define RN_ON_SUCCESS 2u
 #define RN_ON_ERROR 4u
 #define RN_ON_FINISHED 8u
+
+/*
+ * What one iteration, with its hooks, may use: worker processes only. 0: as much as the process itself may. What is
+ * beyond is refused to the task by the system (ENOMEM, EMFILE), but for CPU time, which ends the process (RN_CRASHED).
+ */
+typedef struct rn_limits {
+    size_t size RNI_DEFAULT;                 /* sizeof(rn_limits) */
+    uint64_t address_space RNI_DEFAULT;      /* bytes, beyond what the process has mapped when the turn begins */
+    int64_t cpu RNI_DEFAULT;                 /* ns of CPU time, rounded up to whole seconds */
+    uint64_t open_files RNI_DEFAULT;         /* descriptors, beyond those that are open when the turn begins */
+    uint64_t memory RNI_DEFAULT;             /* bytes of the process in a cgroup of its own: RN_UNSUPPORTED where
+                                                the machine delegates none */
+} rn_limits;
 
 /* rn_remaining() of a run without end. */
 #define RN_ENDLESS UINT64_MAX
@@ -266,9 +292,19 @@ typedef struct rn_task {
     int64_t at RNI_DEFAULT;                  /* ns since 1970 UTC; 0: not used; a time gone by: at once */
     const char *at_text RNI_DEFAULT;
     const char *name RNI_DEFAULT;            /* copied, cut at RN_NAME_MAX bytes; NULL: the function's name */
+    int64_t timeout RNI_DEFAULT;             /* most that an iteration or a hook may take, in ns; 0: no limit */
+    const char *timeout_text RNI_DEFAULT;
+    const rn_limits *limits RNI_DEFAULT;     /* copied; NULL: none */
 } rn_task;
 
 #define RN_NAME_MAX 63u
+
+/*
+ * .timeout, in worker processes (in threads RN_UNSUPPORTED: no thread can be ended): when the time is over the task is
+ * told, as by rn_stop(); a .grace of the runtime later its process group gets SIGTERM, another one later SIGKILL. The
+ * outcome is RN_OVERTIME, whose message says which step ended it and after how long; a task that returns by itself
+ * once it was told has that outcome too. What the task started and left in its process group ends with it.
+ */
 
 /*
  * Starts a run of the task and returns its future at once.
@@ -422,10 +458,38 @@ typedef struct rn_options {
     void *log_context RNI_DEFAULT;           /* yours; must outlive the runtime */
     const char *name RNI_DEFAULT;            /* of the runtime, in messages and thread names; copied */
     const struct rn_testing *testing RNI_DEFAULT;
+
+    /* Worker processes only: elsewhere RN_INVALID. */
+    const char *capsules RNI_DEFAULT;        /* folder for crash capsules, see `runium replay`; copied; NULL: none */
+    int64_t grace RNI_DEFAULT;               /* between two steps of ending a task, ns; 0: RN_GRACE_DEFAULT */
+    unsigned quarantine RNI_DEFAULT;         /* deaths of workers after which a function is refused; 0: RN_QUARANTINE_DEFAULT */
+    unsigned respawn_rate RNI_DEFAULT;       /* most workers replaced per second; 0: RN_RESPAWN_RATE_DEFAULT */
+    uint64_t recycle_after RNI_DEFAULT;      /* turns, after which a worker is replaced; 0: never */
+    uint64_t recycle_memory RNI_DEFAULT;     /* bytes resident, beyond which it is replaced after the turn; 0: never */
+    const struct rn_sandbox *sandbox RNI_DEFAULT; /* what workers may do; copied; NULL: all that the program may */
 } rn_options;
 
 #define RN_WORKERS_MAX 1024u
 #define RN_SPARES_DEFAULT 64u
+#define RN_GRACE_DEFAULT RN_SECONDS(1)
+#define RN_QUARANTINE_DEFAULT 3u
+#define RN_RESPAWN_RATE_DEFAULT 100u
+
+/*
+ * A sandbox for worker processes, entered after the program's constructors and before the first task. Without one,
+ * process mode contains faults, not malice: a worker may do all that the program's user may do, to the program too.
+ * In a sandbox a worker gains no privileges, sees no other process (ptrace, signals to it, /proc/PID/mem), makes no
+ * socket but AF_UNIX pairs, loads no kernel code, mounts nothing, and opens no file but those below `read` and `write`.
+ * The system must have what is asked for (seccomp, Landlock): else rn_open_error() is RN_UNSUPPORTED and names it.
+ */
+typedef struct rn_sandbox {
+    size_t size RNI_DEFAULT;               /* sizeof(rn_sandbox) */
+    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL; NULL: none
+                                              but the program's own file and libraries */
+    const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed; NULL: none */
+    bool network RNI_DEFAULT;              /* sockets of every family */
+    bool processes RNI_DEFAULT;            /* fork and exec */
+} rn_sandbox;
 
 /*
  * Opens a runtime: `rn_open()`, `rn_open(.workers = 4, .debug = true)`.

@@ -22,7 +22,8 @@ const char *rn_code_name(int code) {
     static const char *const names[] = {"RN_OK",         "RN_NO_MEMORY", "RN_INVALID",    "RN_CLOSED",
                                         "RN_CANCELLED",  "RN_TIMED_OUT", "RN_DEADLOCK",   "RN_NO_THREADS",
                                         "RN_QUEUE_FULL", "RN_FORKED",    "RN_TOO_LARGE",  "RN_UNSUPPORTED",
-                                        "RN_NO_PROCESSES", "RN_CRASHED", "RN_NOT_PORTABLE"};
+                                        "RN_NO_PROCESSES", "RN_CRASHED", "RN_NOT_PORTABLE", "RN_OVERTIME",
+                                        "RN_QUARANTINED"};
     int count = (int)(sizeof names / sizeof *names);
     return code <= 0 && code > -count ? names[-code] : "unknown code";
 }

@@ -13,7 +13,8 @@ TEST(codes_have_names) {
     static const char *const names[] = {"RN_OK",         "RN_NO_MEMORY",  "RN_INVALID",    "RN_CLOSED",
                                         "RN_CANCELLED",  "RN_TIMED_OUT",  "RN_DEADLOCK",   "RN_NO_THREADS",
                                         "RN_QUEUE_FULL", "RN_FORKED",     "RN_TOO_LARGE",  "RN_UNSUPPORTED",
-                                        "RN_NO_PROCESSES", "RN_CRASHED", "RN_NOT_PORTABLE"};
+                                        "RN_NO_PROCESSES", "RN_CRASHED", "RN_NOT_PORTABLE", "RN_OVERTIME",
+                                        "RN_QUARANTINED"};
     for (int i = 0; i < (int)COUNT_OF(names); i++) assert_string_equal(rn_code_name(-i), names[i]);
     const int others[] = {1, EIO, -(int)COUNT_OF(names), INT32_MIN, INT32_MAX};
     for (size_t i = 0; i < COUNT_OF(others); i++) assert_string_equal(rn_code_name(others[i]), "unknown code");
