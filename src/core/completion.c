@@ -45,6 +45,15 @@ void rni_completion_begin_detached(rni_completion *completion) {
     rni_store_relaxed(&completion->word, with_state(word & ~RNI_QUEUED, RN_RUNNING) | RNI_BEGUN);
 }
 
+enum rni_verdict rni_completion_unbegin(rni_completion *completion) {
+    uint64_t word = rni_load_relaxed(&completion->word);
+    do {
+        if (word & RNI_STOP) return RNI_NO;
+        /* Pairs with cancel, claim and stop, as begin. */
+    } while (!rni_cas_acq_rel(&completion->word, &word, with_state(word & ~RNI_BEGUN, RN_WAITING) | RNI_QUEUED));
+    return RNI_YES;
+}
+
 enum rni_verdict rni_completion_claim(rni_completion *completion) {
     uint64_t word = rni_load_acquire(&completion->word); /* pairs with suspend: what the last iteration left */
     do {

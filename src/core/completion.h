@@ -74,6 +74,10 @@ enum rni_verdict rni_completion_begin(rni_completion *completion);
  * this file for before it has begun. */
 void rni_completion_begin_detached(rni_completion *completion);
 
+/* The thread that began it, before any of it has run: back to WAITING, QUEUED, as if it had not begun. NO: it was asked
+ * to stop meanwhile, and stays begun. */
+enum rni_verdict rni_completion_unbegin(rni_completion *completion);
+
 /* Awaiting thread: YES if the run was waiting and CLAIMABLE, and is now yours; it stays QUEUED. */
 enum rni_verdict rni_completion_claim(rni_completion *completion);
 

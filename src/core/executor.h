@@ -53,6 +53,10 @@ typedef struct rni_executor {
     /* Whoever runs a turn, as rni_turn_work(), in another process; NULL: it is run where it is. */
     bool (*work)(struct rni_turn *turn);
 
+    /* A worker that took the run from a queue, in place of rni_run_execute(): runs it, and others that are queued behind
+     * it with it if they are as plain. NULL: one at a time. Blocks; no locks. */
+    void (*execute)(rn_runtime *runtime, rni_run *run);
+
     /* Any thread: a run that is at work was asked to stop; or, with NULL, the phase of the runtime moved. NULL if what
      * the words say is seen where turns are run. */
     void (*told)(rn_runtime *runtime, rni_run *run);

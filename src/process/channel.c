@@ -88,12 +88,12 @@ bool rni_channel_has_mail(rni_channel *channel, uint32_t *word) {
     return rni_load_acquire(&channel->in->count) != channel->seen; /* pairs with send */
 }
 
-void rni_channel_wait(rni_channel *channel, uint32_t word) {
+void rni_channel_wait(rni_channel *channel, uint32_t word, int64_t deadline) {
     for (int i = 0; i < SPINS; i++) {
         if (rni_load_relaxed(&channel->in->word) != word) return;
         rni_pause();
     }
-    rni_os_wait_shared(&channel->in->word, word, -1);
+    rni_os_wait_shared(&channel->in->word, word, deadline);
 }
 
 static bool read_file(rni_channel *channel, size_t length, rni_reader *reader) {

@@ -15,17 +15,21 @@
 #include "base/atomic.h"
 #include "process/frame.h"
 
-#define RNI_MAILBOX_BYTES ((size_t)64 * 1024)
-#define RNI_INLINE_BYTES (RNI_MAILBOX_BYTES - 64)
+#define RNI_MAILBOX_BYTES ((size_t)128 * 1024)
+#define RNI_RESULTS_BYTES ((size_t)64 * 1024)
+#define RNI_INLINE_BYTES (RNI_MAILBOX_BYTES - RNI_RESULTS_BYTES - 128)
 #define RNI_FRAME_MAX ((size_t)1 << 30) /* bytes in one message */
 
 typedef struct rni_mailbox {
     rni_a32 word;
     rni_a32 count;
     rni_a64 length;   /* of the message; above RNI_INLINE_BYTES it is in a file, that the socket brings */
-    rni_a32 told;     /* the host's: bits for the run at work, enum rni_told; the worker's: the number of the host's
-                         message that asked for the turn begun last */
+    rni_a32 told;     /* the host's: bits for the run at work, enum rni_told */
+    rni_a32 revoked;  /* the host's: the number of the batch of which no further run is to begin; see batch.h */
+    _Alignas(64) rni_a64 begun; /* the worker's: which of the host's messages it works on, and how many runs of it have begun */
+    rni_a64 done;               /* the worker's: likewise, and how many of its results are there */
     _Alignas(64) unsigned char bytes[RNI_INLINE_BYTES];
+    unsigned char results[RNI_RESULTS_BYTES]; /* the worker's: of a batch */
 } rni_mailbox;
 
 _Static_assert(sizeof(rni_mailbox) == RNI_MAILBOX_BYTES, "a mailbox is whole pages");
@@ -54,7 +58,7 @@ int rni_channel_send(rni_channel *channel);
 
 /* Whether a message is there; the word to wait on if not. */
 bool rni_channel_has_mail(rni_channel *channel, uint32_t *word);
-void rni_channel_wait(rni_channel *channel, uint32_t word);
+void rni_channel_wait(rni_channel *channel, uint32_t word, int64_t deadline); /* monotonic; negative: none */
 
 /* Reads the message that is there: until the next one, reader is over the channel's copy. False: it is none. */
 bool rni_channel_read(rni_channel *channel, rni_reader *reader);

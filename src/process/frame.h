@@ -6,6 +6,7 @@
  *   host to worker                        worker to host
  *   TURN    take a run through a turn     STAGE   a stage begins: what there is so far        -> ANSWER
  *   ANSWER  to what the worker asked      ENDED   the turn is over: it ended, or it waits
+ *   BATCH   run these, one by one         BATCH_ENDED  no more of them: see batch.h
  *   QUIT    end                           ASK ... a function of runium.h, called in a task    -> ANSWER, or a TURN
  *
  * A worker that waits for a run may be given that run to take through a turn itself: a TURN inside an ASK, whose own
@@ -24,9 +25,11 @@ enum rni_frame {
     RNI_TURN = 1,
     RNI_ANSWER,
     RNI_QUIT,
+    RNI_BATCH,
 
     RNI_STAGE = 16,
     RNI_ENDED,
+    RNI_BATCH_ENDED,
     RNI_ASK_START,
     RNI_ASK_WAIT,
     RNI_ASK_STATE,

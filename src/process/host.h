@@ -36,6 +36,13 @@ typedef struct rni_process {
     rni_ended ended;
     rni_held *held;
     uint32_t held_count;
+
+    /* See batch.c. */
+    bool is_busy;        /* with a batch, while its thread does something else: a turn goes elsewhere */
+    bool is_single;      /* the last one died before it began any of a batch: the next run goes alone */
+    uint32_t batch_most; /* runs in a batch; 0: not known yet */
+    enum rni_resumed { RNI_NOT_RESUMED, RNI_RESUMED_ASKING, RNI_RESUMED_FAILED } resumed; /* the next turn begins like this */
+    rn_value resumed_error; /* of RNI_RESUMED_FAILED */
 } rni_process;
 
 typedef struct rni_processes {
@@ -69,6 +76,11 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it
 
 /* proxy.c */
 bool rni_process_work(rni_turn *turn);
+rn_value rni_process_broken(rni_processes *processes, rni_process *process); /* kills it, for what it sent */
+bool rni_process_await_mail(rni_process *process, int64_t deadline); /* negative: none. False: there is none */
+
+/* batch.c */
+void rni_process_execute(rn_runtime *runtime, rni_run *run);
 
 /* serve.c: answers what the process asked. False: it asked what no worker asks. */
 bool rni_process_serve(rni_processes *processes, rni_process *process, rni_turn *turn, uint8_t frame, rni_reader *reader);

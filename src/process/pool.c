@@ -257,7 +257,7 @@ static void close_pool(rn_runtime *runtime) {
 static void tell(rni_processes *processes, rni_process *process) {
     enum rni_phase phase = rni_phase(processes->runtime);
     uint32_t bits = phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
-    if (rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
+    if (process->run && rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
     rni_store_relaxed(&process->channel.out->told, bits); /* it says all by itself: nothing else is published by it */
 }
 
@@ -265,7 +265,7 @@ rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni
     rni_mutex_lock(&processes->lock);
     rni_run *before = process->run;
     process->run = run;
-    if (run) tell(processes, process);
+    if (process->is_up) tell(processes, process);
     rni_mutex_unlock(&processes->lock);
     return before;
 }
@@ -275,7 +275,7 @@ static void told(rn_runtime *runtime, rni_run *run) {
     rni_mutex_lock(&processes->lock);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
-        if (process->is_up && process->run && (!run || process->run == run)) tell(processes, process);
+        if (process->is_up && (!run || process->run == run)) tell(processes, process);
     }
     rni_mutex_unlock(&processes->lock);
 }
@@ -304,6 +304,7 @@ __attribute__((constructor)) static void fill_table(void) {
     table.close = close_pool;
     table.accept = accept;
     table.work = rni_process_work;
+    table.execute = rni_process_execute;
     table.told = told;
 }
 

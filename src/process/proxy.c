@@ -143,14 +143,13 @@ static bool take_state(rni_reader *reader, rni_turn *turn, bool *waits) {
 
 /* ---- the conversation ---- */
 
-/* Waits for mail. False: there will be none, the process is dead. */
-static bool await_mail(rni_process *process) {
+bool rni_process_await_mail(rni_process *process, int64_t deadline) {
     rni_channel *channel = &process->channel;
     for (uint32_t word;;) {
         bool is_dead = rni_load_acquire(&process->is_dead); /* pairs with the watcher; read before the mail: what it left counts */
         if (rni_channel_has_mail(channel, &word)) return true;
-        if (is_dead) return false;
-        if (!rni_load_acquire(&process->is_dead)) rni_channel_wait(channel, word); /* as above */
+        if (is_dead || (deadline >= 0 && rni_os_now() >= deadline)) return false;
+        if (!rni_load_acquire(&process->is_dead)) rni_channel_wait(channel, word, deadline); /* as above */
     }
 }
 
@@ -183,7 +182,7 @@ static enum reply take_frame(rni_processes *processes, rni_process *process, rni
     return GOES_ON;
 }
 
-static rn_value broken(rni_processes *processes, rni_process *process) {
+rn_value rni_process_broken(rni_processes *processes, rni_process *process) {
     rni_process_kill(processes, process);
     rni_drop(rni_process_bury(processes, process));
     return rn_error(RN_CRASHED, "the worker process broke the protocol, and was killed");
@@ -196,7 +195,8 @@ static rn_value died_below(void) {
 
 /* Whether the dead process had begun what that message asked for. */
 static bool has_begun(rni_process *process, uint32_t message) {
-    return (int32_t)(rni_load_acquire(&process->channel.in->told) - message) >= 0; /* pairs with run_order */
+    uint64_t begun = rni_load_acquire(&process->channel.in->begun); /* pairs with run_order, and run_batch */
+    return (int32_t)((uint32_t)(begun >> 32) - message) >= 0;
 }
 
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
@@ -206,25 +206,36 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
             *error = died_below();
             return FAILED;
         }
-        if (!await_mail(process)) {
+        if (!rni_process_await_mail(process, -1)) {
             bool begun = has_begun(process, message);
             *error = rni_process_bury(processes, process);
             return begun ? FAILED : NOT_BEGUN;
         }
         enum reply reply = take_frame(processes, process, turn, error);
-        if (reply == GONE) *error = broken(processes, process);
+        if (reply == GONE) *error = rni_process_broken(processes, process);
         if (reply != GOES_ON) return reply == GONE ? FAILED : reply;
     }
 }
 
+/* A run that the process has begun in a batch. */
+static bool is_resumed(rni_process *process, enum reply *reply, rn_value *error) {
+    enum rni_resumed resumed = process->resumed;
+    process->resumed = RNI_NOT_RESUMED;
+    if (resumed == RNI_RESUMED_FAILED) *error = process->resumed_error;
+    *reply = resumed == RNI_RESUMED_FAILED ? FAILED : GOES_ON;
+    return resumed != RNI_NOT_RESUMED;
+}
+
 /* One try, in one process. */
 static enum reply take_through(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
-    if (!rni_process_ensure(processes, process, error)) return FAILED;
+    enum reply reply;
+    bool resumed = is_resumed(process, &reply, error);
+    if (reply == FAILED || (!resumed && !rni_process_ensure(processes, process, error))) return FAILED;
     uint32_t number = process->number;
     rni_run *outer = rni_process_set_run(processes, process, turn->call.run);
     show_iteration(turn, turn->stage);
-    *error = send_turn(process, turn);
-    enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
+    if (!resumed) *error = send_turn(process, turn);
+    reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
     if (rni_process_is(process, number)) (void)rni_process_set_run(processes, process, outer);
     return reply;
 }
@@ -267,6 +278,6 @@ bool rni_process_work(rni_turn *turn) {
     rni_processes *processes = rni_processes_of(turn->call.runtime);
     uint32_t number = rni_worker_number(rni_self, turn->call.runtime);
     turn->has_outcome = turn->stage != RNI_STAGE_FUNCTION;
-    if (number > 0) return work_in(processes, &processes->all[number - 1], turn);
-    return work_for_caller(processes, turn);
+    rni_process *process = number > 0 ? &processes->all[number - 1] : NULL;
+    return process && !process->is_busy ? work_in(processes, process, turn) : work_for_caller(processes, turn);
 }

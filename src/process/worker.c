@@ -19,22 +19,7 @@ rni_worker_self rni_worker;
 
 /* ---- a turn ---- */
 
-/* A run as the host describes it. */
-struct order {
-    enum rni_stage stage;
-    uint64_t iteration, times, missed, run_id, now, opened;
-    int64_t every;
-    uint32_t flags;
-    uint32_t message; /* its number */
-    bool debug, is_virtual, has_plan, is_hook_failed, has_updated;
-    char name[RN_NAME_MAX + 1];
-    rn_task_fn *function;
-    rni_hooks hooks;
-    rn_value arg, outcome, updated;
-    rn_value refusal; /* why a function of it is not here, or none */
-};
-
-static uintptr_t take_function(rni_reader *reader, struct order *order) {
+static uintptr_t take_function(rni_reader *reader, rni_order *order) {
     uintptr_t function;
     rn_value refusal = rni_take_function(reader, &rni_worker.names, true, &function);
     if (rni_is_none(order->refusal)) order->refusal = refusal;
@@ -42,7 +27,7 @@ static uintptr_t take_function(rni_reader *reader, struct order *order) {
     return function;
 }
 
-static void take_functions(rni_reader *reader, struct order *order) {
+static void take_functions(rni_reader *reader, rni_order *order) {
     order->refusal = rni_none();
     order->function = (rn_task_fn *)take_function(reader, order);
     if (!(order->flags & RNI_HOOKS)) return;
@@ -52,7 +37,7 @@ static void take_functions(rni_reader *reader, struct order *order) {
     order->hooks.on_finished = (rn_outcome_fn *)take_function(reader, order);
 }
 
-static void take_order(rni_reader *reader, struct order *order) {
+static void take_order(rni_reader *reader, rni_order *order) {
     rni_take_files(reader, &rni_worker.names);
     order->stage = (enum rni_stage)rni_take_8(reader);
     order->iteration = rni_take_64(reader);
@@ -76,7 +61,7 @@ static void take_order(rni_reader *reader, struct order *order) {
 }
 
 /* The run in this process: it has a plan, for its name at least. NULL: no memory. */
-static rni_run *make_run(const struct order *order) {
+static rni_run *make_run(const rni_order *order) {
     rni_run *run = rni_run_make(rni_worker.runtime);
     rni_plan *plan = run ? rni_run_add_plan(run, (int64_t)order->now) : NULL;
     if (!plan) {
@@ -96,7 +81,7 @@ static rni_run *make_run(const struct order *order) {
 }
 
 /* What comes back to the host must be able to travel. */
-static void make_portable(rni_turn *turn, rn_value *value, const char *who) {
+void rni_worker_make_portable(rni_turn *turn, rn_value *value, const char *who) {
     if (rni_wire_is_portable(*value)) return;
     rni_drop(*value);
     *value = rn_error(RN_NOT_PORTABLE, "%s returned a pointer, which means nothing in another process", who);
@@ -104,8 +89,8 @@ static void make_portable(rni_turn *turn, rn_value *value, const char *who) {
 }
 
 static void put_state(rni_writer *writer, rni_turn *turn, bool waits) {
-    make_portable(turn, &turn->outcome, "the task");
-    if (turn->has_updated) make_portable(turn, &turn->updated, "a hook");
+    rni_worker_make_portable(turn, &turn->outcome, "the task");
+    if (turn->has_updated) rni_worker_make_portable(turn, &turn->updated, "a hook");
     rni_put_8(writer, waits);
     rni_put_8(writer, (uint8_t)turn->stage);
     rni_put_64(writer, turn->call.iteration);
@@ -125,7 +110,7 @@ static void publish(rni_turn *turn) {
     (void)rni_ask(&answer);
 }
 
-static void send_refusal(rn_value refusal) {
+void rni_worker_send_refusal(rn_value refusal) {
     rni_writer *frame = &rni_worker.channel.frame;
     rni_writer_begin(frame, RNI_ENDED);
     rni_put_8(frame, 1);
@@ -134,16 +119,16 @@ static void send_refusal(rn_value refusal) {
     if (rni_channel_send(&rni_worker.channel) != RN_OK) exit(BAD_FRAME);
 }
 
-static void send_end(rni_turn *turn, bool waits) {
+void rni_worker_send_end(rni_turn *turn, bool waits) {
     rni_writer *frame = &rni_worker.channel.frame;
     rni_writer_begin(frame, RNI_ENDED);
     rni_put_8(frame, 0);
     put_state(frame, turn, waits);
     if (rni_channel_send(&rni_worker.channel) == RN_OK) return;
-    send_refusal(rn_error(RN_TOO_LARGE, "the result cannot be sent: %zu bytes", frame->length));
+    rni_worker_send_refusal(rn_error(RN_TOO_LARGE, "the result cannot be sent: %zu bytes", frame->length));
 }
 
-static void begin_turn(rni_turn *turn, rni_run *run, const struct order *order) {
+void rni_worker_begin_turn(rni_turn *turn, rni_run *run, const rni_order *order) {
     rni_thread *self = rni_self;
     *turn = (rni_turn){.plan = rni_run_plan(run), .outcome = order->outcome, .updated = order->updated,
                        .has_updated = order->has_updated, .is_hook_failed = order->is_hook_failed,
@@ -160,7 +145,7 @@ static void begin_turn(rni_turn *turn, rni_run *run, const struct order *order) 
     self->call = &turn->call;
 }
 
-static void end_turn(rni_turn *turn) {
+void rni_worker_end_turn(rni_turn *turn) {
     rni_self->call = turn->call.outer;
     rni_drop(turn->call.wait_error);
     rni_drop(turn->call.arg);
@@ -169,7 +154,7 @@ static void end_turn(rni_turn *turn) {
     rni_run_free(turn->call.run);
 }
 
-static void run_order(rni_run *run, const struct order *order) {
+static void run_order(rni_run *run, const rni_order *order) {
     rni_turn turn;
     uint64_t outer_id = rni_worker.run_id;
     rni_worker.run_id = order->run_id;
@@ -177,17 +162,18 @@ static void run_order(rni_run *run, const struct order *order) {
     rni_worker.runtime->debug = order->debug;
     rni_worker.runtime->opened = (int64_t)order->opened;
     rni_store_relaxed(&rni_worker.runtime->virtual_now, order->now);
-    begin_turn(&turn, run, order);
-    rni_store_release(&rni_worker.channel.out->told, order->message); /* pairs with has_begun: from here on it counts as run */
+    rni_worker_begin_turn(&turn, run, order);
+    /* Pairs with has_begun: from here on it counts as run. */
+    rni_store_release(&rni_worker.channel.out->begun, (uint64_t)order->message << 32 | 1);
     bool is_over = rni_turn_work(&turn);
     fflush(NULL); /* what it printed is the host's to see, whatever becomes of this process */
-    send_end(&turn, !is_over);
-    end_turn(&turn);
+    rni_worker_send_end(&turn, !is_over);
+    rni_worker_end_turn(&turn);
     rni_worker.run_id = outer_id;
 }
 
 static void take_turn(rni_reader *reader) {
-    struct order order = {.message = rni_worker.channel.seen, .refusal = rni_none()};
+    rni_order order = {.message = rni_worker.channel.seen, .refusal = rni_none()};
     take_order(reader, &order);
     if (!rni_reader_is_done(reader)) exit(BAD_FRAME);
     rni_run *run = rni_is_none(order.refusal) ? make_run(&order) : NULL;
@@ -198,7 +184,7 @@ static void take_turn(rni_reader *reader) {
     rni_drop(order.arg);
     rni_drop(order.outcome);
     rni_drop(order.updated);
-    send_refusal(rni_is_none(order.refusal) ? rni_error_no_memory() : order.refusal);
+    rni_worker_send_refusal(rni_is_none(order.refusal) ? rni_error_no_memory() : order.refusal);
 }
 
 /* ---- the conversation ---- */
@@ -206,11 +192,12 @@ static void take_turn(rni_reader *reader) {
 static void converse(rni_reader *answer) {
     rni_channel *channel = &rni_worker.channel;
     for (uint32_t word;;) {
-        while (!rni_channel_has_mail(channel, &word)) rni_channel_wait(channel, word);
+        while (!rni_channel_has_mail(channel, &word)) rni_channel_wait(channel, word, -1);
         if (!rni_channel_read(channel, answer)) exit(BAD_FRAME);
         switch (rni_take_8(answer)) {
         case RNI_ANSWER: return;
         case RNI_TURN: take_turn(answer); break;
+        case RNI_BATCH: rni_worker_batch(answer); break;
         case RNI_QUIT: exit(0);
         default: exit(BAD_FRAME);
         }
@@ -218,7 +205,9 @@ static void converse(rni_reader *answer) {
 }
 
 bool rni_ask(rni_reader *answer) {
-    if (rni_os_thread_self() != rni_worker.thread || rni_channel_send(&rni_worker.channel) != RN_OK) return false;
+    if (rni_os_thread_self() != rni_worker.thread) return false;
+    if (rni_worker.is_quiet) rni_worker_talk();
+    if (rni_channel_send(&rni_worker.channel) != RN_OK) return false;
     converse(answer);
     return true;
 }

@@ -107,8 +107,22 @@ static rni_run *search(rni_worker *worker) {
 }
 
 static void execute(rni_worker *worker, rni_run *run) {
+    rn_runtime *runtime = worker->pool->runtime;
     worker->frame = (uintptr_t)__builtin_frame_address(0);
-    rni_run_execute(worker->pool->runtime, run);
+    if (runtime->executor->execute) runtime->executor->execute(runtime, run);
+    else rni_run_execute(runtime, run);
+}
+
+rni_run *rni_pool_pop(rn_runtime *runtime) {
+    rni_worker *self = rni_self->worker;
+    return self->pool->runtime == runtime && !runtime->seed ? rni_deque_pop(&self->lane->deque) : NULL;
+}
+
+bool rni_pool_push_back(rn_runtime *runtime, rni_run *run) {
+    rni_worker *self = rni_self->worker;
+    void *item = run;
+    RNI_ASSERT(self->pool->runtime == runtime);
+    return rni_deque_push(&self->lane->deque, &item, 1);
 }
 
 static void flush_slabs(rni_worker *worker) {
