@@ -125,9 +125,11 @@ RULE(f1_every_code_of_the_library_has_its_name) {
                  {RN_UNSUPPORTED, "RN_UNSUPPORTED"},
                  {RN_NO_PROCESSES, "RN_NO_PROCESSES"},
                  {RN_CRASHED, "RN_CRASHED"},
-                 {RN_NOT_PORTABLE, "RN_NOT_PORTABLE"}};
+                 {RN_NOT_PORTABLE, "RN_NOT_PORTABLE"},
+                 {RN_OVERTIME, "RN_OVERTIME"},
+                 {RN_QUARANTINED, "RN_QUARANTINED"}};
     for (size_t i = 0; i < COUNT_OF(codes); i++) assert_string_equal(rn_code_name(codes[i].code), codes[i].name);
-    static const int unknown[] = {1, EIO, -15, -1000, INT32_MAX, INT32_MIN};
+    static const int unknown[] = {1, EIO, -17, -1000, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < COUNT_OF(unknown); i++) assert_string_equal(rn_code_name(unknown[i]), "unknown code");
 }
 
