@@ -359,6 +359,49 @@ RULE(b5_waiting_runs_cost_no_worker_on_the_real_clock_either) {
     stop_runtime(rn);
 }
 
+/* Many short runs before: an executor may have come to hand out several at a time. */
+static void run_many_short(rn_runtime *rn) {
+    enum { MANY = 2000 };
+    static rn_future *futures[MANY];
+    for (int i = 0; i < MANY; i++) futures[i] = rn_run(rn, give_back, .arg = rn_int(i));
+    for (int i = 0; i < MANY; i++) assert_ends_with_int(futures[i], i);
+}
+
+RULE(b5_a_run_behind_one_that_takes_long_is_not_kept_by_it) {
+    rn_runtime *rn = OPEN(.workers = 2);
+    rn_future *behind[40];
+    for (int round = 0; round < 10; round++) {
+        run_many_short(rn);
+        rn_future *first = rn_run(rn, give_back, .arg = rn_int(-1));
+        rn_future *held = rn_run(rn, hold, .arg = rn_int(3));
+        for (int i = 0; i < 40; i++) behind[i] = rn_run(rn, give_back, .arg = rn_int(i));
+        assert_ends_with_int(first, -1); /* also one that was handed out together with it */
+        for (int i = 0; i < 40; i++) assert_ends_with_int(behind[i], i);
+        assert_false(rn_done(held));
+        gate_open(3, 1);
+        rn_drop(end_of(held));
+    }
+    close_runtime(rn);
+}
+
+RULE(b5_runs_behind_a_long_one_wait_in_the_queue_and_can_be_cancelled) {
+    rn_runtime *rn = OPEN(.workers = 1);
+    rn_future *behind[40];
+    for (int round = 0; round < 10; round++) {
+        run_many_short(rn);
+        rn_future *held = rn_run(rn, hold, .arg = rn_int(3));
+        for (int i = 0; i < 40; i++) behind[i] = rn_run(rn, note_event, .arg = rn_int(7));
+        gate_await(3, 1);
+        for (int i = 0; i < 40; i++)
+            while (!rn_cancel(behind[i])) rn_wait(behind[i], RN_MICROSECONDS(100)); /* it comes back to the queue */
+        for (int i = 0; i < 40; i++) assert_ends_with_error(behind[i], RN_CANCELLED);
+        gate_open(3, 1);
+        rn_drop(end_of(held));
+        assert_story(7, "");
+    }
+    close_runtime(rn);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * B6
  */

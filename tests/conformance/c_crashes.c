@@ -165,3 +165,34 @@ RULE(c9_large_arguments_and_results_arrive_whole) {
     close_runtime(rn);
     free(bytes);
 }
+
+/* Each twentieth dies, each seventh fails, each eleventh gives more than its argument has room for. */
+static rn_value short_or_last(rn_call *call) {
+    int64_t number = rn_as_int(rn_arg(call));
+    static char large[20000];
+    add_to_cell((int)(number % 50), 1);
+    if (number % 20 == 13) raise(SIGKILL);
+    if (number % 7 == 3) return rn_error(1234, "the %lldth", (long long)number);
+    if (number % 11 == 5) return rn_bytes(large, sizeof large);
+    return rn_int(number);
+}
+
+static void assert_short_or_last(int64_t number, rn_value result) {
+    if (number % 20 == 13) assert_error_code(result, RN_CRASHED);
+    else if (number % 7 == 3) assert_error_code(result, 1234);
+    else if (number % 11 == 5) assert_int_equal(rn_length(result), 20000);
+    else assert_int_value(result, number);
+    rn_drop(result);
+}
+
+RULE(c9_of_many_short_runs_only_those_whose_process_dies_notice) {
+    enum { MANY = 1000 };
+    static rn_future *futures[MANY];
+    processes_only();
+    rn_runtime *rn = OPEN(.quarantine = 1000000);
+    for (int i = 0; i < MANY; i++) rn_drop(end_of(rn_run(rn, give_back, .arg = rn_int(i)))); /* short, so many at a time */
+    for (int i = 0; i < MANY; i++) futures[i] = rn_run(rn, short_or_last, .arg = rn_int(i));
+    for (int i = 0; i < MANY; i++) assert_short_or_last(i, end_of(futures[i]));
+    for (int i = 0; i < 50; i++) assert_int_equal(cell(i), MANY / 50); /* each once */
+    close_runtime(rn);
+}

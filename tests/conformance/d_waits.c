@@ -320,3 +320,22 @@ RULE(d6_a_cycle_through_the_final_hook_of_a_stopped_run_is_told) {
     rn_release(targets[0]);
     rn_release(targets[1]);
 }
+
+/* Waits for a run that it starts: with one worker that is behind everything that was started before. */
+static rn_value ask_for_another(rn_call *call) {
+    int64_t number = rn_as_int(rn_arg(call));
+    if (number % 10 != 4) return rn_int(number);
+    return end_of(rn_run(rn_runtime_of(call), give_back, .arg = rn_int(number)));
+}
+
+RULE(d6_a_task_among_many_short_ones_may_wait_for_another) {
+    enum { MANY = 500 };
+    static rn_future *futures[MANY];
+    rn_runtime *rn = OPEN(.workers = 1);
+    for (int i = 0; i < 3 * MANY; i++) {
+        if (i >= MANY) assert_ends_with_int(futures[i % MANY], i - MANY);
+        futures[i % MANY] = rn_run(rn, ask_for_another, .arg = rn_int(i));
+    }
+    for (int i = 0; i < MANY; i++) assert_ends_with_int(futures[i], i + 2 * MANY);
+    close_runtime(rn);
+}

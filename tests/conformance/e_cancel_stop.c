@@ -322,3 +322,23 @@ RULE(e2_stop_at_any_moment_leaves_a_whole_story) {
     }
     close_runtime(rn);
 }
+
+static rn_value until_told(rn_call *call) {
+    gate_pass((int)rn_as_int(rn_arg(call)));
+    while (!rn_stopping(call)) sched_yield();
+    return rn_int(77);
+}
+
+RULE(e2_only_the_run_that_is_stopped_among_many_short_ones_is_told) {
+    enum { MANY = 200 };
+    static rn_future *futures[MANY];
+    rn_runtime *rn = OPEN(.workers = 2);
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < MANY; i++) futures[i] = i == 50 ? rn_run(rn, until_told, .arg = rn_int(4)) : rn_run(rn, give_back, .arg = rn_int(i));
+        gate_open(4, 1);
+        gate_await(4, 1);
+        assert_true(rn_stop(futures[50]));
+        for (int i = 0; i < MANY; i++) assert_ends_with_int(futures[i], i == 50 ? 77 : i);
+    }
+    close_runtime(rn);
+}
