@@ -80,7 +80,7 @@ static void give_back_from(struct batch *batch, uint32_t first) {
 
 static void collect(struct batch *batch, rni_run *first) {
     uint32_t most = batch->process->batch_most ? batch->process->batch_most : 1;
-    for (rni_run *run = first; run; run = batch->count < most ? rni_pool_pop(batch->runtime) : NULL) {
+    for (rni_run *run = first; run; run = batch->count < most ? rni_pool_take(batch->runtime) : NULL) {
         if (!is_plain(batch, run)) {
             RNI_ASSERT(rni_pool_push_back(batch->runtime, run)); /* there is room: it came from there */
             return;

@@ -25,7 +25,7 @@
 
 #include <stdint.h>
 
-#define RNI_BATCH_MOST 64u       /* runs */
+#define RNI_BATCH_MOST 256u      /* runs */
 #define RNI_BATCH_VALUE 4096u    /* bytes of an argument or result; a larger one is not for batches */
 #define RNI_TALKS UINT32_C(0x80000000)
 

@@ -6,7 +6,7 @@
 #include "base/os.h"
 #include "base/os_shared.h"
 
-#define SPINS 400 /* before it sleeps: about as long as a short task takes */
+#define SPINS 60 /* before it sleeps: about as long as a short task takes */
 
 static void clear(rni_channel *channel) {
     *channel = (rni_channel){.socket = -1};

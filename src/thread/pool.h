@@ -76,9 +76,8 @@ void rni_pool_poke(rni_pool *pool);
 
 /* worker.c */
 void *rni_worker_main(void *worker);
-/* A worker of the runtime: the next run of its own queue, NULL if there is none; and back, as the next. False: the queue
- * is full. */
-rni_run *rni_pool_pop(rn_runtime *runtime);
+/* A worker of the runtime: a run that is ready, NULL if there is none; and back, as the next. False: the queue is full. */
+rni_run *rni_pool_take(rn_runtime *runtime);
 bool rni_pool_push_back(rn_runtime *runtime, rni_run *run);
 
 /* keeper.c: keeps the time until it has a seat (true) or the pool closes (false). */

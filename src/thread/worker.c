@@ -113,9 +113,11 @@ static void execute(rni_worker *worker, rni_run *run) {
     else rni_run_execute(runtime, run);
 }
 
-rni_run *rni_pool_pop(rn_runtime *runtime) {
+rni_run *rni_pool_take(rn_runtime *runtime) {
     rni_worker *self = rni_self->worker;
-    return self->pool->runtime == runtime && !runtime->seed ? rni_deque_pop(&self->lane->deque) : NULL;
+    rni_run *run = rni_deque_pop(&self->lane->deque);
+    RNI_ASSERT(self->pool->runtime == runtime && !runtime->seed);
+    return run ? run : take_from_others(self, false);
 }
 
 bool rni_pool_push_back(rn_runtime *runtime, rni_run *run) {
