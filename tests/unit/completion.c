@@ -63,6 +63,16 @@ TEST(begin_detached_begins) {
     assert_int_equal(word(), R | RNI_BEGUN | RNI_RELEASED | RNI_CLAIMABLE);
 }
 
+TEST(unbegin_takes_back_what_was_begun_unless_asked_to_stop) {
+    static const struct row rows[] = {
+        {R | RNI_BEGUN, RNI_YES, W | RNI_QUEUED},
+        {R | RNI_BEGUN | RNI_CLAIMABLE | RNI_WAITED, RNI_YES, W | RNI_QUEUED | RNI_CLAIMABLE | RNI_WAITED},
+        {R | RNI_BEGUN | RNI_RELEASED, RNI_YES, W | RNI_QUEUED | RNI_RELEASED},
+        {R | RNI_BEGUN | RNI_STOP, RNI_NO, R | RNI_BEGUN | RNI_STOP},
+    };
+    check_rows(rni_completion_unbegin, rows, COUNT_OF(rows));
+}
+
 TEST(claim_takes_what_waits_and_is_due_and_stays_queued) {
     static const struct row rows[] = {
         {W | RNI_QUEUED | RNI_CLAIMABLE, RNI_YES, R | RNI_BEGUN | RNI_QUEUED | RNI_CLAIMABLE},

@@ -85,6 +85,8 @@ static void cancel(void) {
 
 static void suspend(void) { count_if(&pair.suspended, rni_completion_suspend(&pair.completion) == RNI_YES); }
 
+static void unbegin(void) { count_if(&pair.suspended, rni_completion_unbegin(&pair.completion) == RNI_YES); }
+
 static void stop(void) { (void)rni_completion_stop(&pair.completion); }
 
 static void make_claimable(void) { rni_completion_make_claimable(&pair.completion); }
@@ -188,6 +190,9 @@ TEST(a_run_that_suspends_while_it_is_stopped_does_one_of_both) {
     play_both(RUNNING, suspend, stop, judge_suspended_or_stopped);
     play_both(RUNNING, suspend, release, judge_suspended);
     play_both(RUNNING, suspend, add_first, judge_suspended);
+    play_both(RUNNING, unbegin, stop, judge_suspended_or_stopped);
+    play_both(RUNNING, unbegin, release, judge_suspended);
+    play_both(RUNNING, unbegin, add_first, judge_suspended);
 }
 
 static void judge_over(void) {
