@@ -25,6 +25,7 @@ struct bench_job {
     unsigned samples;   /* of a latency */
     int64_t gap_ns;     /* pause before each round trip; 0: back to back */
     unsigned fib;       /* argument of the nested case */
+    size_t bytes;       /* of a payload, or of memory that the program has touched */
 };
 
 typedef void bench_case_fn(const struct bench_job *job);
@@ -50,6 +51,7 @@ void bench_report(const char *figure, double value);
 int64_t bench_now_ns(void);
 void bench_sleep_ns(int64_t duration_ns);
 void *bench_allocate(size_t count, size_t size); /* zeroed and touched, so that no page fault is measured */
+size_t bench_batch(const struct bench_job *job); /* job->batch; that it leaves open means the whole */
 
 /* ------------------------------------------------------------------------------------------------
  * Counters: the work of a trivial task is one of these increments. Each thread owns a slot, so that

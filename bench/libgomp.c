@@ -70,7 +70,7 @@ static void future_burst(void *pointer, size_t count) {
 }
 
 static void futures(const struct bench_job *job) {
-    struct future_context context = {job->workers, bench_allocate(job->batch, 1)};
+    struct future_context context = {job->workers, bench_allocate(bench_batch(job), 1)};
     bench_bursts(job, future_burst, &context);
     free(context.futures);
 }

@@ -104,7 +104,7 @@ static void callback_burst(void *pointer, size_t count) {
 
 static void callbacks(const struct bench_job *job) {
     struct context context;
-    context_open(&context, job, job->batch);
+    context_open(&context, job, bench_batch(job));
     bench_callback_bursts(job, callback_burst, &context);
     context_close(&context);
 }

@@ -210,13 +210,13 @@ static void future_context_close(struct future_context *context) {
 }
 
 static void futures(const struct bench_job *job) {
-    struct future_context context = future_context_open(job, job->batch);
+    struct future_context context = future_context_open(job, bench_batch(job));
     bench_bursts(job, future_burst, &context);
     future_context_close(&context);
 }
 
 static void callbacks(const struct bench_job *job) {
-    struct future_context context = future_context_open(job, job->batch);
+    struct future_context context = future_context_open(job, bench_batch(job));
     context.callback = bench_count_callback;
     bench_callback_bursts(job, future_burst, &context);
     future_context_close(&context);

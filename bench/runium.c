@@ -110,7 +110,7 @@ static void future_burst(void *pointer, size_t count) {
 }
 
 static void futures(const struct bench_job *job) {
-    struct context context = open_context(job, job->batch);
+    struct context context = open_context(job, bench_batch(job));
     bench_bursts(job, future_burst, &context);
     close_context(&context);
 }
@@ -133,7 +133,7 @@ static void callback_burst(void *pointer, size_t count) {
 }
 
 static void callbacks(const struct bench_job *job) {
-    struct context context = open_context(job, job->batch);
+    struct context context = open_context(job, bench_batch(job));
     bench_callback_bursts(job, callback_burst, &context);
     close_context(&context);
 }
@@ -215,7 +215,7 @@ static void featured_burst(void *pointer, size_t count) {
 }
 
 static void featured(const struct bench_job *job) {
-    struct context context = open_context(job, job->batch);
+    struct context context = open_context(job, bench_batch(job));
     bench_bursts(job, featured_burst, &context);
     if (bench_callbacks() != 3 * bench_tasks()) {
         bench_fail("hooks were not called three times per task");

@@ -116,7 +116,7 @@ void future_burst(void *pointer, size_t count) {
 }
 
 void enqueue_futures(const bench_job *job) {
-    future_context here(job->workers, job->batch);
+    future_context here(job->workers, bench_batch(job));
     bench_bursts(job, future_burst, &here);
 }
 
@@ -142,7 +142,7 @@ void group_burst(void *pointer, size_t count) {
 }
 
 void group_futures(const bench_job *job) {
-    group_context here(job->workers, job->batch);
+    group_context here(job->workers, bench_batch(job));
     bench_bursts(job, group_burst, &here);
 }
 
