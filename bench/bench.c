@@ -63,9 +63,13 @@ static int compare_samples(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-void bench_report_percentiles(int64_t *samples, size_t count) {
+void bench_report_median(const char *figure, int64_t *samples, size_t count) {
     qsort(samples, count, sizeof *samples, compare_samples);
-    bench_report("p50", (double)samples[count / 2]);
+    bench_report(figure, (double)samples[count / 2]);
+}
+
+void bench_report_percentiles(int64_t *samples, size_t count) {
+    bench_report_median("p50", samples, count);
     bench_report("p99", (double)samples[count * 99 / 100]);
 }
 

@@ -150,8 +150,9 @@ typedef int64_t bench_fire_fn(void *context, int64_t delay_ns);
 /* Reports p50 and p99 of how late a timer of 1, 2 or 3 ms fires, in ns. */
 void bench_lateness(const struct bench_job *job, bench_fire_fn *fire, void *context);
 
-/* Reports p50 and p99 of `count` samples, which it sorts. */
+/* Reports p50 and p99 of `count` samples, or only the p50, under that name. Both sort them. */
 void bench_report_percentiles(int64_t *samples, size_t count);
+void bench_report_median(const char *figure, int64_t *samples, size_t count);
 
 #ifdef __cplusplus
 }

@@ -11,8 +11,9 @@ IN_FLIGHT = 100_000
 class Goal:
     """The figure of ours is to be at most factor x (the reference's figure) + extra.
 
-    The reference is 'peer' (the best one that counts), 'bare' (the yardstick of this case), the name of another
-    case (our own figure there), the name of another figure of this case and ours, or '' for nothing.
+    The reference is 'peer' (the best one that counts), the name of a contender of this case ('bare' is its
+    yardstick), the name of another case (our own figure there), the name of another figure of this case and ours,
+    or '' for nothing.
     """
     text: str
     reference: str
@@ -34,6 +35,7 @@ class Case:
     hand_over: bool = False     # a submitter that ran most tasks itself does not count as a peer
     no_burning: bool = False    # nor does one whose idle pool uses a core
     most_rounds: int = 100
+    fewer: dict = dataclasses.field(default_factory=dict)  # contender: its tasks or samples are divided by that
 
 
 def of_best(share):
@@ -111,13 +113,57 @@ CASES = [
     yardstick('futex-cross-core', 'futex pair, there and back, two cores', samples=3_000),
 ]
 
+# Who takes long for a task gets fewer: half a second of each is enough for a median.
+FEWER_TASKS = {'fork': 500, 'posix-spawn': 1000, 'python-executor': 200, 'python-pool': 50, 'socketpair': 5}
+FEWER_TRIPS = {'fork': 10, 'posix-spawn': 20, 'python-executor': 10, 'python-pool': 5, 'zeromq': 3}
+FEWER_PAYLOADS = {'fork': 2, 'python-executor': 4, 'python-pool': 4}
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+def payload(name, title, size, samples):
+    return Case(f'processes-payload-{name}', f'worker processes: {title} there and back', 'ns, p50',
+                'processes-payload', dict(workers=2, bytes=size, samples=samples), figure='p50', others=('p99',),
+                most_rounds=3, fewer=FEWER_PAYLOADS)
+
+
+def death(name, title, size, samples, *goals):
+    return Case(f'processes-death-{name}', f'a worker process dies, in a program with {title} in use', 'ns, p50',
+                'processes-death', dict(workers=1, bytes=size, samples=samples, gap_ns=5 * MILLION), goals,
+                figure='seen', others=('replaced',), most_rounds=3, fewer={'python-executor': 5})
+
+
+CASES += [
+    Case('processes-pipelined', 'worker processes: many tasks of 16 bytes, 2 workers', 'ns per task',
+         'processes-pipelined', dict(workers=2, tasks=MILLION, batch=IN_FLIGHT),
+         (Goal('1/4 of the pipe pool', 'pipe', 1 / 4), Goal('2x the bare ring at a window of 64', 'bare', 2)),
+         others=('cpu_ns',), most_rounds=3, fewer=FEWER_TASKS),
+    Case('processes-round-trip', 'worker processes: one task of 16 bytes at a time', 'ns, p50', 'processes-round-trip',
+         dict(workers=2, samples=10_000), (Goal('1.3x the bare futex ring', 'bare', 1.3),), figure='p50',
+         others=('p99',), most_rounds=3, fewer=FEWER_TRIPS),
+    payload('16-b', '16 bytes', 16, 2000),
+    payload('1-kib', '1 KiB', KIB, 2000),
+    payload('64-kib', '64 KiB', 64 * KIB, 1000),
+    payload('1-mib', '1 MiB', MIB, 100),
+    payload('64-mib', '64 MiB', 64 * MIB, 8),
+    Case('processes-payload-buffer', 'worker processes: an rn_buffer of 64 MiB there and back', 'ns, p50',
+         'processes-buffer', dict(workers=2, bytes=64 * MIB, samples=20),
+         (Goal('2x mapping and touching its pages', 'bare', 2),), figure='p50', others=('p99',), most_rounds=3),
+    death('16-mib', '16 MiB', 16 * MIB, 50, Goal('5x the news by a pidfd', 'bare', 5),
+          Goal('10x a fork and its reaping', 'bare', 10, figure='replaced')),
+    death('1-gib', '1 GiB', GIB, 20,
+          Goal('1.5x our own figure at 16 MiB', 'processes-death-16-mib', 1.5, figure='replaced')),
+]
+
 DIVIDED_IF_QUICK = dict(tasks=5, batch=5, samples=3)
 
 
-def settings_of(case, quick):
+def settings_of(case, contender, quick):
+    divisor = case.fewer.get(contender, 1)
+    settings = {key: max(1, value // divisor) if key in ('tasks', 'samples') else value
+                for key, value in case.settings.items()}
     if not quick:
-        return case.settings
-    smaller = {key: value // DIVIDED_IF_QUICK.get(key, 1) for key, value in case.settings.items()}
+        return settings
+    smaller = {key: max(1, value // DIVIDED_IF_QUICK.get(key, 1)) for key, value in settings.items()}
     if case.program in ('memory', 'timers'):
         smaller['tasks'] = case.settings['tasks']  # what a page or a cache holds would show otherwise
     if 'fib' in smaller:

@@ -20,6 +20,13 @@ PROGRAMS = {
     'libgomp': 'gcc as the compiler',
     'mutex': '',
     'bare': '',
+    'runium-processes': '',
+    'fork': '',
+    'socketpair': '',
+    'pipe': '',
+    'zeromq': 'libzmq3-dev',
+    'python': '',
+    'bare-processes': '',
 }
 LONGEST_SECONDS = 60
 
@@ -66,7 +73,8 @@ def load_program(path):
     lines = subprocess.run([path, '--list'], capture_output=True, text=True, check=True).stdout.splitlines()
     fields = [line.split('\t') for line in lines]
     facts = {field[0]: field[1] for field in fields if len(field) == 2}
-    return Program(path, facts['about'], facts['compiler'], [tuple(field[1:]) for field in fields if len(field) == 3])
+    cases = [tuple(field[1:]) for field in fields if len(field) == 3]
+    return Program(path, facts['about'], facts.get('compiler'), cases)
 
 
 def load_programs(build):
@@ -148,7 +156,8 @@ class Run:
         """Whether a measurement counts is decided by what others did meanwhile, never by its figure."""
         while True:
             neighbours = Neighbours()
-            sample, failure = measure_once(program.path, contender, case.program, settings_of(case, self.quick))
+            settings = settings_of(case, contender, self.quick)
+            sample, failure = measure_once(program.path, contender, case.program, settings)
             if failure or not neighbours.were_loud():
                 return sample, failure
             if time.monotonic() > self.patience_ends:
@@ -201,7 +210,7 @@ def machine_facts(build, programs):
         'memory': first_match('/proc/meminfo', 'MemTotal', ':'),
         'system': first_match('/etc/os-release', 'PRETTY_NAME', '='),
         'kernel': platform.release(),
-        'compiler': ', '.join(sorted({program.compiler for program in programs.values()})),
+        'compiler': ', '.join(sorted({program.compiler for program in programs.values() if program.compiler})),
         'build': build_options(build),
         'load_average_before': os.getloadavg()[0],
         'started': time.strftime('%Y-%m-%dT%H:%M:%S%z'),

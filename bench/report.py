@@ -7,7 +7,7 @@ BURNS_MS = 50  # of CPU time per second, with nothing to do
 LONGEST_TURN_NS = 1_000_000
 NAMES = {
     'inline': 'inline', 'cpu_ns': 'cpu', 'p99': 'p99', 'switches': 'wake-ups', 'bytes_after': 'after',
-    'insert_ns': 'insert', 'cancel_ns': 'cancel', 'loop_turn_ns': 'loop turn',
+    'insert_ns': 'insert', 'cancel_ns': 'cancel', 'loop_turn_ns': 'loop turn', 'replaced': 'replaced',
 }
 
 
@@ -35,8 +35,13 @@ def why_not_counted(results, case, contender):
     return ''
 
 
+def is_yardstick(contender):
+    return contender == YARDSTICK or contender.startswith(YARDSTICK + '-')
+
+
 def peers(results, case):
-    return [contender for contender in results.contenders(case.name) if contender not in (OURS, YARDSTICK)]
+    return [contender for contender in results.contenders(case.name)
+            if contender != OURS and not is_yardstick(contender)]
 
 
 def best_peer(results, case):
@@ -52,10 +57,11 @@ def reference_value(results, case, goal):
     if goal.reference == 'peer':
         best = best_peer(results, case)
         return best and best[0]
-    if goal.reference == 'bare':
-        return results.median(case.name, YARDSTICK, case.figure)
+    if goal.reference in results.contenders(case.name):
+        return results.median(case.name, goal.reference, goal.figure or case.figure)
     other = next((other for other in CASES if other.name == goal.reference), None)
-    return results.median(*((other.name, OURS, other.figure) if other else (case.name, OURS, goal.reference)))
+    return (results.median(other.name, OURS, goal.figure or other.figure) if other
+            else results.median(case.name, OURS, goal.reference))
 
 
 def verdict(results, case, goal):
@@ -102,9 +108,9 @@ def row(results, case, contender, best):
     median = results.median(case.name, contender, case.figure)
     ratio = f'{median / best[0]:.2f}x' if best and median is not None else ''
     notes = [failure_text(results, case, contender), other_figures(results, case, contender),
-             why_not_counted(results, case, contender) if contender not in (OURS, YARDSTICK) else '',
+             why_not_counted(results, case, contender) if contender != OURS and not is_yardstick(contender) else '',
              'the best peer' if best and contender == best[1] else '']
-    return (f'  {contender:<12} {number(median):>10}  {range_text(results, case, contender):<19} {ratio:>7}  '
+    return (f'  {contender:<15} {number(median):>13}  {range_text(results, case, contender):<19} {ratio:>7}  '
             + '; '.join(filter(None, notes))).rstrip()
 
 
@@ -112,7 +118,7 @@ def order(results, case):
     """Ours first, then from the fastest to the slowest, the yardstick last."""
     def key(contender):
         median = results.median(case.name, contender, case.figure)
-        return (contender != OURS, contender == YARDSTICK, math.inf if median is None else median)
+        return (contender != OURS, is_yardstick(contender), math.inf if median is None else median)
     return sorted(results.contenders(case.name), key=key)
 
 
@@ -157,7 +163,7 @@ def goal_rows(results):
 
 def all_rows(results):
     for case in measured(results):
-        if set(results.contenders(case.name)) == {YARDSTICK}:
+        if all(map(is_yardstick, results.contenders(case.name))):
             continue
         for contender in order(results, case):
             notes = [failure_text(results, case, contender), other_figures(results, case, contender)]
