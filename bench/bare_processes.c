@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,9 +18,9 @@
 #define THE_END UINT64_MAX
 
 /* ------------------------------------------------------------------------------------------------
- * Two rings, one in each direction. A window bounds what is on its way, so that none can be full. The producer writes a
- * slot, releases `tail`, and wakes the consumer if `asleep` is set, which it clears: until the consumer runs it is not
- * woken again. The consumer sets `asleep` before it looks for the last time, and sleeps only as long as it is set.
+ * Two rings, one in each direction. A window bounds what is on its way, so that none can be full. Each side wakes the
+ * other only before it sleeps itself: one wake-up for all that was put until then. A consumer sets `asleep` before it
+ * looks for the last time, and sleeps as long as it is set; who wakes it clears it.
  */
 struct ring {
     _Alignas(128) uint32_t tail;   /* items put so far: the producer's */
@@ -36,9 +37,12 @@ struct rings {
 static void put(struct ring *ring, struct bench_message message) {
     uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
     ring->slots[tail % SLOTS] = message;
-    /* Pairs with the loads in take() and sleep_until_put(); the load after it with the store there. */
+    /* Pairs with the loads in take() and sleep_until_put(). */
     __atomic_store_n(&ring->tail, tail + 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&ring->asleep, __ATOMIC_SEQ_CST) != 0) {
+}
+
+static void wake_consumer(struct ring *ring) {
+    if (__atomic_load_n(&ring->asleep, __ATOMIC_SEQ_CST) != 0) { /* pairs with the store in sleep_until_put() */
         __atomic_store_n(&ring->asleep, 0, __ATOMIC_SEQ_CST);
         syscall(SYS_futex, &ring->asleep, FUTEX_WAKE, 1, NULL, NULL, 0);
     }
@@ -52,15 +56,16 @@ static void sleep_until_put(struct ring *ring) {
     __atomic_store_n(&ring->asleep, 0, __ATOMIC_SEQ_CST);
 }
 
-static struct bench_message take(struct ring *ring) {
+static struct bench_message take(struct ring *ring, struct ring *other) {
     while (__atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) == ring->head) {
+        wake_consumer(other);
         sleep_until_put(ring);
     }
     return ring->slots[ring->head++ % SLOTS];
 }
 
 static void worker_main(struct rings *rings) {
-    for (struct bench_message argument; (argument = take(&rings->tasks)).number != THE_END;) {
+    for (struct bench_message argument; (argument = take(&rings->tasks, &rings->results)).number != THE_END;) {
         put(&rings->results, bench_answer(argument));
     }
 }
@@ -86,16 +91,31 @@ static struct pair open_pair(void) {
 
 static void submit(void *pair, struct bench_message argument) { put(&((struct pair *)pair)->rings->tasks, argument); }
 
-static struct bench_message next(void *pair) { return take(&((struct pair *)pair)->rings->results); }
+static struct bench_message next(void *pair) {
+    struct rings *rings = ((struct pair *)pair)->rings;
+    return take(&rings->results, &rings->tasks);
+}
 
 static void close_pair(void *pointer) {
     struct pair *pair = pointer;
     put(&pair->rings->tasks, (struct bench_message){.number = THE_END});
+    wake_consumer(&pair->rings->tasks);
     bench_reap(pair->worker);
     munmap(pair->rings, sizeof *pair->rings);
 }
 
+/* To one CPU, with the processes that are forked from now on: else what is measured is the wake-up of an idle one. */
+static void pin_here(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)sched_getcpu(), &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) {
+        bench_fail("sched_setaffinity: %s", strerror(errno));
+    }
+}
+
 static void pipeline(const struct bench_job *job, size_t window) {
+    pin_here();
     struct pair pair = open_pair();
     struct bench_stream stream = {&pair, window, submit, next, close_pair};
     bench_pipeline(job, &stream);
