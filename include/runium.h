@@ -173,7 +173,7 @@ RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer));
  *           RN_BUFFER_MAX.
  */
 RN_API rn_value rn_buffer(size_t size);
-#define RN_BUFFER_MAX ((size_t)1 << 40) /* bytes: 1 TiB */
+#define RN_BUFFER_MAX ((size_t)1 << (sizeof(size_t) > 4 ? 40 : 30)) /* bytes: 1 TiB; 1 GiB in programs of 32 bits */
 
 /* A text that is not copied: for string literals only. Never fails. */
 #define rn_literal(text) rni_literal("" text "", sizeof(text) - 1)

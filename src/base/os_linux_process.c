@@ -81,13 +81,14 @@ int rni_os_send_packet(int socket, const void *bytes, size_t size, const int *fd
     return errno == ECONNRESET ? EPIPE : errno;
 }
 
-/* Takes the descriptors out of the message; what there is no room for is closed. */
-static bool detach(struct msghdr *message, int *fds, uint32_t *count) {
+/* Takes the descriptors out of the message; what there is no room for is closed. 0, or an errno. */
+static int detach(struct msghdr *message, int *fds, uint32_t *count) {
     uint32_t room = *count;
     *count = 0;
-    bool all = !(message->msg_flags & MSG_CTRUNC);
+    bool all = !(message->msg_flags & MSG_CTRUNC); /* else the system closed some, or this process may have no more */
     struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return all;
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return all ? 0 : EMFILE;
     size_t came = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < came; i++) {
         int fd;
@@ -95,7 +96,8 @@ static bool detach(struct msghdr *message, int *fds, uint32_t *count) {
         if (all && *count < room) fds[(*count)++] = fd;
         else close(fd);
     }
-    return all && came <= room;
+    if (!all && came == RNI_OS_FDS_MAX) return E2BIG;
+    return all && came <= room ? 0 : EMFILE;
 }
 
 static ssize_t receive(int socket, struct msghdr *message, int flags) {
@@ -118,7 +120,8 @@ int rni_os_receive_packet(int socket, void *bytes, size_t size, int *fds, uint32
                              .msg_controllen = sizeof control.bytes};
     ssize_t got = receive(socket, &message, 0);
     if (got <= 0) return *count = 0, ending_of(got);
-    if (!detach(&message, fds, count)) return EMFILE;
+    int error = detach(&message, fds, count);
+    if (error) return error;
     return (size_t)got == size && !(message.msg_flags & MSG_TRUNC) ? 0 : EBADMSG;
 }
 

@@ -53,7 +53,7 @@ int rni_os_send_packet(int socket, const void *bytes, size_t size, const int *fd
 
 /* Takes a packet of exactly `size` bytes, without waiting. *count: room in fds, then how many came, close-on-exec.
  * EAGAIN: there is none. EPIPE: the other end is gone. EMFILE: descriptors were lost, those that came are closed.
- * EBADMSG: of another size. In the last two cases the packet's bytes are there, as far as they fit. */
+ * E2BIG: more than RNI_OS_FDS_MAX came, all are closed. EBADMSG: of another size. In the last three cases the packet's bytes are there, as far as they fit. */
 int rni_os_receive_packet(int socket, void *bytes, size_t size, int *fds, uint32_t *count);
 
 /* The bytes of the next packet, which stays where it is. */

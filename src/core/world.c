@@ -8,6 +8,7 @@
 #include "core/remote.h"
 #include "core/run.h"
 #include "core/runtime.h"
+#include "value/buffer.h"
 
 static struct {
     rni_chunk *pool[RNI_CLASSES];
@@ -41,6 +42,7 @@ void rni_world_unlock(void) { rni_mutex_unlock(&world.lock); }
 static void forget_parent(void) {
     memset(&world, 0, sizeof world);
     rni_waits_lock = (rni_mutex){{0}};
+    rni_buffers_forked();
     rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_chunks[i], NULL);
     for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) rni_store_relaxed(&table[i], NULL);

@@ -176,6 +176,7 @@ static void take_turn(rni_reader *reader) {
     rni_order order = {.message = rni_worker.channel.seen, .refusal = rni_none()};
     take_order(reader, &order);
     if (!rni_reader_is_done(reader)) exit(BAD_FRAME);
+    if (rni_is_none(order.refusal) && rni_is_error(order.arg)) order.refusal = rn_keep(order.arg); /* it could not be had */
     rni_run *run = rni_is_none(order.refusal) ? make_run(&order) : NULL;
     if (run) {
         run_order(run, &order);
