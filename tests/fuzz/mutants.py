@@ -24,6 +24,9 @@ MUTANTS = {
         'garbage_behind_no_cause': ('kind == RN_NONE && inner.left == 0', 'kind == RN_NONE'),
         'any_cause': ('kind == RN_NONE && inner.left == 0', 'inner.left == 0'),
         'any_bool': (' || number > 1', ''),
+        'buffers_that_did_not_come': ('number >= buffers->count || ', ''),
+        'buffers_in_any_order': (' || number != buffers->taken', ''),
+        'buffers_of_any_size': ('!rni_is_error(next) && rn_length(next) != size', 'false'),
         'a_leak_of_what_is_refused': ('            rn_drop(copy);\n', ''),
     },
     'elf': {

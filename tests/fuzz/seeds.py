@@ -18,6 +18,10 @@ def error(cause, message=b'm', task=b't', hook=b'on_iter', code=5):
     return b'\7' + struct.pack('<iiQ', code, 7, 1) + b''.join(map(data, [message, b'f.c', task, hook, cause]))
 
 
+def buffer(number, size):
+    return b'\x08' + struct.pack('<IQ', number, size)
+
+
 def chain(depth, cause=b'\0'):
     for _ in range(depth):
         cause = error(cause)
@@ -35,6 +39,10 @@ def wire():
     yield from [chain(1)[:-1], error(b'\0', code=0), error(b'\0', task=b't' * 63), error(b'\0', task=b't' * 64)]
     yield from [error(b'\0', task=b't' * 300), error(b'\0', message=b'a\0b'), error(b'\0', hook=b'\0')]
     yield chain(1)[:17] + struct.pack('<I', 2**32 - 1) + chain(1)[21:]
+    yield from [buffer(0, 1), buffer(0, 1)[:-1], buffer(0, 2), buffer(1, 0x1234), buffer(0, 2**64 - 1), buffer(2**32 - 1, 1)]
+    yield from [buffer(0, 1) + buffer(1, 0x1234), buffer(0, 1) + buffer(0, 1), buffer(0, 1) + buffer(1, 1)]
+    yield from [buffer(0, 1) + buffer(1, 0x1234) + buffer(2, size) for size in (0, 1)]
+    yield from [chain(1, buffer(0, 1)), chain(1) + buffer(0, 1) + b'\1\1']
 
 
 def note(name_size=4, id_size=20, kind=3):
