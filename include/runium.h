@@ -422,7 +422,7 @@ RN_API void rn_release(rn_future *future);
 /*
  * Where tasks run. RN_PROCESSES: function, hooks and iterations run in worker processes, forked from the program as it is
  * after its constructors. A process that dies is the failure of the iteration or hook that it ran (RN_CRASHED) and of
- * nothing else. Arguments and results are copied and must not hold pointers: RN_NOT_PORTABLE.
+ * nothing else. Arguments and results are copied, but for buffers, and must not hold pointers: RN_NOT_PORTABLE.
  */
 enum rn_executor { RN_THREADS = 0, RN_PROCESSES = 1, RN_CLUSTER = 2 };
 /* RN_BLOCK in a task of the same runtime acts as RN_CALLER_RUNS: that task might be what the queue waits for. A run
