@@ -67,7 +67,8 @@ static bool leave(struct batch *batch, rn_value value) {
     rni_mailbox *out = rni_worker.channel.out;
     size_t size = rni_wire_size(value);
     uint32_t length = (uint32_t)size;
-    if (rn_kind(value) == RN_BUFFER || size > RNI_BATCH_VALUE || size + sizeof length > RNI_RESULTS_BYTES - batch->at) return false;
+    if (rn_kind(value) == RN_BUFFER || size > RNI_BATCH_VALUE) return false;
+    if (size + sizeof length > RNI_RESULTS_BYTES - batch->at) return false;
     memcpy(out->results + batch->at, &length, sizeof length);
     rni_wire_write(value, out->results + batch->at + sizeof length);
     batch->at += sizeof length + size;

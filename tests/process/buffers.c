@@ -181,6 +181,52 @@ static void many_rounds_leave_nothing_behind(void) {
 }
 
 /* ------------------------------------------------------------------------------------------------
+ * Many at once. Short runs go to a worker by the dozen, and those with buffers are among them.
+ */
+static rn_value give_back(rn_call *call) { return rn_keep(rn_arg(call)); }
+
+static rn_value buffer_of_number(rn_call *call) {
+    int64_t number = rn_as_int(rn_arg(call));
+    if (number % 3 == 0) return rn_int(number);
+    rn_value made = rn_buffer(PAGE);
+    *(int64_t *)rn_as_buffer(made) = number;
+    return made;
+}
+
+static bool is_number(rn_value value, int64_t number) {
+    if (number % 3 == 0) return rn_kind(value) == RN_INT && rn_as_int(value) == number;
+    return rn_kind(value) == RN_BUFFER && *(int64_t *)rn_as_buffer(value) == number;
+}
+
+static void many_at_once(void) {
+    enum { RUNS = 600 };
+    static rn_future *makers[RUNS], *others[RUNS];
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1);
+    struct holdings before = {0, 0};
+    int wrong = 0;
+    for (int round = 0; round < 3; round++) {
+        rn_value buffer = rn_buffer(PAGE);
+        for (int i = 0; i < RUNS; i++) {
+            makers[i] = rn_run(runtime, buffer_of_number, .arg = rn_int(i));
+            others[i] = rn_run(runtime, give_back, .arg = i % 5 == 0 ? rn_keep(buffer) : rn_int(i));
+        }
+        for (int i = 0; i < RUNS; i++) {
+            rn_value made = end_of(makers[i]), other = end_of(others[i]);
+            wrong += !is_number(made, i);
+            wrong += i % 5 == 0 ? other.bits != buffer.bits : rn_kind(other) != RN_INT || rn_as_int(other) != i;
+            drop(made);
+            rn_drop(other);
+        }
+        rn_drop(buffer);
+        if (round == 0) before = holdings();
+    }
+    check(wrong == 0, "%d runs went wrong", wrong);
+    check_same("the program", before, holdings());
+    rn_close(runtime);
+    proof_case();
+}
+
+/* ------------------------------------------------------------------------------------------------
  * Death
  */
 static rn_value write_and_die(rn_call *call) {
@@ -332,6 +378,7 @@ int main(int argc, char **argv) {
     guard_against_hang(240);
     large_buffer_is_the_same_memory();
     many_rounds_leave_nothing_behind();
+    many_at_once();
     a_dead_worker_leaves_the_buffer_as_it_is();
     a_buffer_outlives_the_worker_that_made_it();
     a_worker_that_lies_is_killed();
