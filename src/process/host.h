@@ -13,6 +13,7 @@
 
 #include "core/executor.h"
 #include "core/turn.h"
+#include "process/capsule.h"
 #include "process/channel.h"
 #include "process/names.h"
 #include "process/zygote.h"
@@ -54,6 +55,7 @@ typedef struct rni_processes {
     rni_mutex callers;   /* held by the thread that uses theirs */
     rni_aptr caller;     /* that thread (rni_os_thread_self); written with the lock held */
     rni_a32 news;        /* a futex: moves when a process has ended */
+    rni_capsules *capsules; /* constant; NULL: none are written */
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;
