@@ -115,18 +115,25 @@ static const int limits[] = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_MEMLOC
 
 _Static_assert(sizeof limits / sizeof limits[0] == RNI_OS_LIMITS, "as many as the header says");
 
+/* As the kernel has it, whatever the libc. All bits: no limit. */
+struct limit {
+    uint64_t soft, hard;
+};
+
+static bool ask_limit(unsigned number, const struct limit *wanted, struct limit *is) {
+    return syscall(SYS_prlimit64, 0, limits[number], wanted, is) == 0;
+}
+
 uint64_t rni_os_limit(unsigned number) {
-    struct rlimit limit;
-    if (getrlimit(limits[number], &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
-    return limit.rlim_cur;
+    struct limit is;
+    return ask_limit(number, NULL, &is) ? is.soft : UINT64_MAX;
 }
 
 static void set_limit(unsigned number, uint64_t wanted) {
-    struct rlimit limit;
-    if (getrlimit(limits[number], &limit) != 0) return;
-    rlim_t soft = wanted == UINT64_MAX ? RLIM_INFINITY : (rlim_t)wanted;
-    limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
-    (void)setrlimit(limits[number], &limit);
+    struct limit is;
+    if (!ask_limit(number, NULL, &is)) return;
+    is.soft = wanted < is.hard ? wanted : is.hard;
+    (void)ask_limit(number, &is, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------
