@@ -134,8 +134,13 @@ void rni_capsules_close(rni_capsules *capsules) {
 /* ------------------------------------------------------------------------------------------------
  * One crash
  */
+#define TRACE_LINES 200
+#define TRACE_BYTES 20000
+
 struct crash {
     rni_capsule capsule;
+    char *trace[TRACE_LINES];
+    char trace_text[TRACE_BYTES];
     rni_module module;
     char time[32], argument[200], symbol[256], name[NAME_BYTES];
 };
@@ -197,6 +202,20 @@ static void describe_run(struct crash *crash, rni_turn *turn) {
     capsule->argument = crash->argument;
 }
 
+/* The lines of the whole error, but for the first one, which is the cause. */
+static void describe_error(struct crash *crash, rn_value error) {
+    rni_capsule *capsule = &crash->capsule;
+    (void)rn_format(rn_error_cause(error), crash->trace_text, sizeof crash->trace_text);
+    capsule->cause = rn_error_message(error);
+    capsule->trace = crash->trace;
+    char *rest = rn_is_error(rn_error_cause(error)) ? crash->trace_text : NULL;
+    while (rest && capsule->trace_count < TRACE_LINES) {
+        crash->trace[capsule->trace_count++] = rest;
+        rest = strchr(rest, '\n');
+        if (rest) *rest++ = '\0';
+    }
+}
+
 /* The time as it is in the capsule, and in the file's name. */
 static void describe_time(struct crash *crash, char *short_form, size_t size) {
     struct tm date = {0};
@@ -228,16 +247,17 @@ static int write_file(const rni_capsules *capsules, const struct crash *crash) {
     return error;
 }
 
-static void tell(rni_turn *turn, const struct crash *crash, const char *folder, int code, rn_value error) {
-    char message[2 * RNI_MODULE_PATH_MAX + 512];
-    const rni_capsule *capsule = &crash->capsule;
-    int length = snprintf(message, sizeof message, "task '%s', iteration %llu, %s crashed: ", capsule->task,
-                          (unsigned long long)capsule->iteration, rni_part_name(capsule->part));
-    size_t used = length < 0 ? 0 : (size_t)length;
-    if (code) (void)snprintf(message + used, sizeof message - used, "no capsule could be left in %s: %s", folder, strerror(code));
-    else (void)snprintf(message + used, sizeof message - used, "'runium replay %s/%s' runs it again", folder, crash->name);
+static void tell(rni_turn *turn, const char *name, const char *folder, int code, rn_value error) {
+    char message[RNI_MODULE_PATH_MAX + 512];
+    if (code)
+        (void)snprintf(message, sizeof message, "task '%s' crashed, and no capsule could be left in %s: %s",
+                       rn_name(&turn->call), folder, strerror(code));
+    else
+        (void)snprintf(message, sizeof message, "task '%s' crashed: 'runium replay %s/%s' runs that again",
+                       rn_name(&turn->call), folder, name);
     rn_log_record record = {.size = sizeof record, .level = RN_LOG_WARNING, .message = message, .error = error,
-                            .task = capsule->task, .run_id = capsule->run_id, .iteration = capsule->iteration};
+                            .task = rn_name(&turn->call), .run_id = rni_run_id(turn->call.run),
+                            .iteration = turn->call.iteration + (turn->stage == RNI_STAGE_FUNCTION)};
     rni_log_record(turn->call.runtime, &record);
 }
 
@@ -251,15 +271,22 @@ static bool may_leave(rni_capsules *capsules, rn_runtime *runtime) {
     return before < RN_CAPSULES_MAX;
 }
 
+static int leave(const rni_capsules *capsules, struct crash *crash, rni_turn *turn, rn_value error) {
+    char date[32];
+    crash->capsule = capsules->common;
+    if (!describe_function(crash, turn)) return ENOENT; /* its library was unloaded meanwhile */
+    describe_run(crash, turn);
+    describe_time(crash, date, sizeof date);
+    describe_error(crash, error);
+    name_file(crash, date);
+    return write_file(capsules, crash);
+}
+
 void rni_capsule_leave(const struct rni_processes *processes, rni_turn *turn, rn_value error) {
     rni_capsules *capsules = processes->capsules;
     if (!capsules || rn_error_code(error) != RN_CRASHED || !may_leave(capsules, turn->call.runtime)) return;
-    char date[32];
-    struct crash crash = {.capsule = capsules->common};
-    if (!describe_function(&crash, turn)) return; /* its library was unloaded meanwhile */
-    describe_run(&crash, turn);
-    describe_time(&crash, date, sizeof date);
-    crash.capsule.cause = rn_error_message(error);
-    name_file(&crash, date);
-    tell(turn, &crash, capsules->path, write_file(capsules, &crash), error);
+    struct crash *crash = rni_alloc_zeroed(sizeof *crash); /* large for a stack */
+    int code = crash ? leave(capsules, crash, turn, error) : ENOMEM;
+    tell(turn, crash ? crash->name : "", capsules->path, code, error);
+    rni_free(crash);
 }

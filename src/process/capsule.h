@@ -5,7 +5,7 @@
  * names, which is taken over before main() and runs that function or hook once more, in its own process (replay.c).
  *
  * A capsule is text: a first line, then lines `name: value`, each of the names below once and in this order, lines
- * `variable: NAME=value`, `values: LENGTH`, an empty line; and then so many bytes, the argument and, where a hook
+ * `trace: ...` and `variable: NAME=value`, `values: LENGTH`, an empty line; and then so many bytes, the argument and, where a hook
  * crashed, the outcome that it was given (value/wire.h). In a value each byte below 0x20, 0x7f and the backslash is
  * written as \xHH. Numbers are decimal, without leading zeros; the largest one is `unlimited`. There is one text of
  * each capsule, and the decoder (capsule_text.c) is total: any bytes give a capsule, or an error that says in which
@@ -45,6 +45,8 @@ typedef struct rni_capsule {
     const char *folder;   /* it worked in */
     uint64_t workers;     /* of the runtime */
     uint64_t limits[RNI_OS_LIMITS];
+    char **trace;         /* what the error says besides the cause; a line each, for people */
+    size_t trace_count;
     char **variables;     /* ends with NULL */
     size_t variable_count;
     rn_value arg, outcome; /* outcome: none if the function crashed */

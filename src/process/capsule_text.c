@@ -120,6 +120,14 @@ static void put_field(struct sink *sink, const struct field *field, const rni_ca
     put_text(sink, "\n");
 }
 
+static void put_list(struct sink *sink, const char *name, char *const *texts, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        put_text(sink, name);
+        put_escaped(sink, texts[i]);
+        put_text(sink, "\n");
+    }
+}
+
 static void put_value(struct sink *sink, rn_value value) {
     if (sink->bytes) (void)rni_wire_write(value, sink->bytes + sink->length);
     sink->length += rni_wire_size(value);
@@ -131,11 +139,8 @@ size_t rni_capsule_encode(const rni_capsule *capsule, unsigned char *bytes) {
     size_t values = rni_wire_size(capsule->arg) + (has_outcome ? rni_wire_size(capsule->outcome) : 0);
     put_text(&sink, RNI_CAPSULE_FIRST_LINE "\n");
     for (size_t i = 0; i < FIELDS; i++) put_field(&sink, &fields[i], capsule);
-    for (size_t i = 0; i < capsule->variable_count; i++) {
-        put_text(&sink, "variable: ");
-        put_escaped(&sink, capsule->variables[i]);
-        put_text(&sink, "\n");
-    }
+    put_list(&sink, "trace: ", capsule->trace, capsule->trace_count);
+    put_list(&sink, "variable: ", capsule->variables, capsule->variable_count);
     put_text(&sink, "values: ");
     put_number(&sink, values);
     put_text(&sink, "\n\n");
@@ -286,12 +291,12 @@ static rn_value take_fields(struct source *source, rni_capsule *capsule) {
     return rni_none();
 }
 
-static rn_value take_variables(struct source *source, rni_capsule *capsule) {
-    while (is_next(source, "variable")) {
+static rn_value take_list(struct source *source, const char *name, char **texts, size_t *count) {
+    while (is_next(source, name)) {
         const char *text;
-        rn_value error = take_line(source, "variable", &text);
+        rn_value error = take_line(source, name, &text);
         if (rni_is_error(error)) return error;
-        capsule->variables[capsule->variable_count++] = (char *)(uintptr_t)text;
+        texts[(*count)++] = (char *)(uintptr_t)text;
     }
     return rni_none();
 }
@@ -316,7 +321,8 @@ static rn_value take_header(struct source *source, size_t rest, rni_capsule *cap
     const char *text;
     uint64_t length;
     rn_value error = take_fields(source, capsule);
-    if (!rni_is_error(error)) error = take_variables(source, capsule);
+    if (!rni_is_error(error)) error = take_list(source, "trace", capsule->trace, &capsule->trace_count);
+    if (!rni_is_error(error)) error = take_list(source, "variable", capsule->variables, &capsule->variable_count);
     if (!rni_is_error(error)) error = take_line(source, "values", &text);
     if (rni_is_error(error)) return error;
     if (!read_number(text, &length) || length != rest) {
@@ -346,12 +352,13 @@ rn_value rni_capsule_decode(const unsigned char *bytes, size_t length, rni_capsu
         return rn_error(RN_INVALID, "the first line is not '%s'", RNI_CAPSULE_FIRST_LINE);
     size_t header = header_length(bytes, length);
     if (header == 0) return rn_error(RN_INVALID, "no empty line ends the header");
-    size_t pointers = (count_lines(bytes, header) + 1) * sizeof(char *);
-    capsule->memory = rni_alloc_zeroed(pointers + header);
+    size_t lines = count_lines(bytes, header) + 1; /* each list has room for all, and its NULL */
+    capsule->memory = rni_alloc_zeroed(2 * lines * sizeof(char *) + header);
     if (!capsule->memory) return rni_error_no_memory();
-    capsule->variables = capsule->memory;
+    capsule->trace = capsule->memory;
+    capsule->variables = capsule->trace + lines;
     struct source source = {.at = bytes + sizeof first - 1, .end = bytes + header, .line = 1,
-                            .room = (char *)capsule->memory + pointers};
+                            .room = (char *)(capsule->variables + lines)};
     rn_value error = take_header(&source, length - header, capsule);
     if (!rni_is_error(error)) error = take_values(bytes + header, length - header, capsule);
     if (rni_is_error(error)) rni_capsule_free(capsule);

@@ -199,7 +199,7 @@ class Capsules(Case):
         self.assertEqual(stat.S_IMODE(os.stat(capsule).st_mode), 0o600)
         self.assertEqual(os.listdir(self.folder), [os.path.basename(capsule)])
         self.assertRegex(os.path.basename(capsule), r'^a_task-\d{8}T\d{6}Z-\d+-\d+\.capsule$')
-        self.assertIn(f"'runium replay {capsule}' runs it again", self.log)
+        self.assertIn(f"'runium replay {capsule}' runs that again", self.log)
 
     def test_each_crash_leaves_one_up_to_a_hundred(self):
         capsules = self.crash('on_iter segv 1')

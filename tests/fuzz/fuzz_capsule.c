@@ -31,6 +31,7 @@ static void check_capsule(const rni_capsule *capsule) {
     expect(capsule->program_id.length >= 1 && capsule->program_id.length <= RNI_ELF_ID_MAX);
     expect(strlen(capsule->symbol) + strlen(capsule->name) + strlen(capsule->folder) + strlen(capsule->cause) < SIZE_MAX);
     for (size_t i = 0; i < capsule->variable_count; i++) expect(strlen(capsule->variables[i]) < SIZE_MAX);
+    for (size_t i = 0; i < capsule->trace_count; i++) expect(strlen(capsule->trace[i]) < SIZE_MAX);
     expect(!capsule->variables[capsule->variable_count]);
     check_values(capsule);
 }

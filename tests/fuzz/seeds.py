@@ -89,10 +89,10 @@ HEADER = {
     'limit-data': '1', 'limit-file-size': '2', 'limit-locked-memory': '3', 'limit-open-files': '4', 'limit-stack': '5'}
 
 
-def capsule_file(values=b'\0', variables=('A=b',), length=None, **changes):
+def capsule_file(values=b'\0', variables=('A=b',), length=None, trace=(), **changes):
     fields = {**HEADER, **{name.replace('_', '-'): text for name, text in changes.items()}}
     lines = ['runium capsule 1', *(f'{name}: {text}' for name, text in fields.items()),
-             *(f'variable: {text}' for text in variables), f'values: {len(values) if length is None else length}']
+             *(f'trace: {text}' for text in trace), *(f'variable: {text}' for text in variables), f'values: {len(values) if length is None else length}']
     return '\n'.join(lines).encode() + b'\n\n' + values
 
 
@@ -103,6 +103,7 @@ def capsule():
     yield from [capsule_file(part=part, values=b'\0\0') for part in ('on_error', 'on_finished', 'on_success')]
     yield from [capsule_file(values=chain(1)), capsule_file(variables=())]
     yield from [capsule_file(variables=('A', text)) for text in ('\\x0a\\x5c', '\\x41', '\\x00', '\\', '\\x0', '\\x0A')]
+    yield from [capsule_file(trace=('#0', '', '#1')), capsule_file(trace=('\\x61',))]
     yield capsule_file(run='99999999999999999999')
     for number in '0', '01', '4', '18446744073709551615', '18446744073709551616', 'unlimited', '', '-1':
         yield from [capsule_file(iteration=number), capsule_file(times=number), capsule_file(limit_stack=number)]

@@ -47,6 +47,8 @@ static void assert_same(const rni_capsule *a, const rni_capsule *b) {
     assert_memory_equal(&a->program_id, &b->program_id, sizeof a->program_id);
     assert_memory_equal(a->limits, b->limits, sizeof a->limits);
     assert_int_equal(a->variable_count, b->variable_count);
+    assert_int_equal(a->trace_count, b->trace_count);
+    for (size_t i = 0; i < a->trace_count; i++) assert_string_equal(a->trace[i], b->trace[i]);
     for (size_t i = 0; i < a->variable_count; i++) assert_string_equal(a->variables[i], b->variables[i]);
     assert_null(b->variables[b->variable_count]);
 }
@@ -69,6 +71,8 @@ TEST(a_capsule_comes_back_as_it_was) {
     assert_comes_back(&capsule);
     capsule.variables = some_variables;
     capsule.variable_count = 4;
+    capsule.trace = (char *[]){"#0 f", "", "    #1 g"};
+    capsule.trace_count = 3;
     assert_comes_back(&capsule);
     capsule.part = RNI_PART_ON_ERROR;
     capsule.outcome = rn_error(5, "why");
