@@ -208,6 +208,12 @@ class Capsules(Case):
         self.assertEqual(len(os.listdir(self.folder)), 101)
         self.assertEqual(done.stderr.count('this runtime writes no more'), 1)
 
+    def test_of_many_runs_that_one_leaves_a_capsule_that_crashed(self):
+        capsule = self.crash_once('many')  # 200 runs, and one of them crashes
+        with open(capsule, 'rb') as file:
+            self.assertIn(b'\nargument: function segv 1\n', file.read())
+        self.assertEqual(self.replay(capsule).returncode, -11)
+
     def test_who_only_waited_for_the_run_that_crashed_leaves_none(self):
         capsule = self.crash_once('function segv 1 inlines')
         with open(capsule, 'rb') as file:

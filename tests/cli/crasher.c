@@ -94,6 +94,21 @@ static rn_value inline_it(rn_call *call) {
     return result;
 }
 
+enum { PLAIN_RUNS = 200 };
+
+/* Runs without hooks and names, which go to worker processes many at a time; one of them crashes. */
+static void run_many(rn_runtime *rn) {
+    rn_future *futures[PLAIN_RUNS];
+    int crashes = 0;
+    for (int i = 0; i < PLAIN_RUNS; i++)
+        futures[i] = rn_run(rn, work, .arg = rn_text(i == PLAIN_RUNS / 2 ? "function segv 1" : "function fine 1"));
+    for (int i = 0; i < PLAIN_RUNS; i++) {
+        crashes += rn_is_error(rn_result(futures[i]));
+        rn_release(futures[i]);
+    }
+    printf("%d crashes\n", crashes);
+}
+
 int main(int count, char **words) {
     if (count < 3) return 2;
     const char *argument = words[2];
@@ -103,6 +118,10 @@ int main(int count, char **words) {
     if (rn_is_error(rn_open_error(rn))) {
         printf("%s: %s\n", rn_code_name(rn_error_code(rn_open_error(rn))), rn_error_message(rn_open_error(rn)));
         return 1;
+    }
+    if (strcmp(argument, "many") == 0) {
+        run_many(rn);
+        return rn_close(rn) == RN_OK ? 0 : 1;
     }
     rn_task_fn *function = strstr(argument, "asks") ? ask : strstr(argument, "inlines") ? inline_it : work;
     rn_future *future = rn_run(rn, function, .arg = rn_text(argument), .on_iter = on_iter, .on_success = on_success,
