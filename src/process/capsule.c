@@ -239,8 +239,8 @@ static void name_file(struct crash *crash, const char *date) {
 
 static int write_file(const rni_capsules *capsules, const struct crash *crash) {
     size_t length = rni_capsule_encode(&crash->capsule, NULL);
-    unsigned char *bytes = rni_alloc(length);
-    if (!bytes) return ENOMEM;
+    unsigned char *bytes = length <= RNI_CAPSULE_FILE_MAX ? rni_alloc(length) : NULL;
+    if (!bytes) return length <= RNI_CAPSULE_FILE_MAX ? ENOMEM : EFBIG;
     (void)rni_capsule_encode(&crash->capsule, bytes);
     int error = make_file(capsules, bytes, length, crash->name, false);
     rni_free(bytes);

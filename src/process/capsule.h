@@ -21,7 +21,7 @@
 #include "core/turn.h"
 
 #define RNI_CAPSULE_FIRST_LINE "runium capsule 1"
-#define RNI_CAPSULE_FILE_MAX ((uint64_t)1 << 34) /* bytes: two values of the greatest length, and more */
+#define RNI_CAPSULE_FILE_MAX ((size_t)1 << 30) /* bytes: what would be longer is not written */
 #define RNI_REPLAY_VARIABLE "RUNIUM_REPLAY"      /* "same:" or "any:" build, and the file */
 
 /* What crashed. */

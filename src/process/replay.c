@@ -42,7 +42,7 @@ static rn_value load(const char *file, rni_capsule *capsule) {
     unsigned char *bytes;
     size_t length;
     *capsule = (rni_capsule){.arg = rni_none(), .outcome = rni_none()};
-    int error = rni_os_read_file(file, (size_t)RNI_CAPSULE_FILE_MAX, &bytes, &length);
+    int error = rni_os_read_file(file, RNI_CAPSULE_FILE_MAX, &bytes, &length);
     if (error) return rn_error(error, "%s cannot be read: %s", file, strerror(error));
     rn_value refusal = rni_capsule_decode(bytes, length, capsule);
     rni_free(bytes);
