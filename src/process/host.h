@@ -33,6 +33,7 @@ typedef struct rni_process {
     uint32_t number;     /* guarded: the zygote's */
     rni_a32 is_dead;     /* set by the watcher */
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
+    bool died_below;     /* just now, in a run that the one at work waited for */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
     rni_held *held;

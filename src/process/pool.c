@@ -196,7 +196,7 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
     processes->event = rni_os_event();
-    processes->zygote = (rni_zygote){.socket = -1};
+    processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
     rn_value error = processes->all && processes->event >= 0 ? rni_none() : rni_error_no_memory();
     if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
     if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);

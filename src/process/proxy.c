@@ -85,7 +85,7 @@ static rn_value send_turn(rni_process *process, rni_turn *turn) {
 
 /* ---- what comes back ---- */
 
-enum reply { ENDED, WAITS, FAILED, FAILED_BELOW, NOT_BEGUN, GONE, GOES_ON };
+enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, GONE, GOES_ON };
 
 #define TRIES 3 /* of a turn whose process dies before it has begun it */
 
@@ -204,7 +204,8 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
     for (;;) {
         if (!rni_process_is(process, number)) {
             *error = died_below();
-            return FAILED_BELOW;
+            process->died_below = true;
+            return FAILED;
         }
         if (!rni_process_await_mail(process, -1)) {
             bool begun = has_begun(process, message);
@@ -251,7 +252,8 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
             continue;
         }
         tries = 0;
-        if (reply != FAILED_BELOW) rni_capsule_leave(processes, turn, error); /* that run below has left one */
+        if (!process->died_below) rni_capsule_leave(processes, turn, error); /* else that run has left one */
+        process->died_below = false;
         if (turn->stage == RNI_STAGE_FUNCTION) rni_turn_begin_iteration(turn);
         rni_turn_fail(turn, error);
         turn->has_outcome = true;

@@ -226,7 +226,7 @@ class Capsules(Case):
         for odd in f'{self.folder}/none', f'{self.folder}/file', '/proc':
             done = program.run(CRASHER, odd, 'function fine 1')
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stdout, f'^RN_INVALID: .capsules is "{odd}": .*; accepted is a folder')
+            self.assertRegex(done.stdout, f'^RN_INVALID: .capsules is "{odd}": .*; accepted is a folder.*\nand no more$')
 
     def test_a_folder_that_goes_away_hurts_nothing(self):
         gone = tempfile.mkdtemp()

@@ -3,6 +3,7 @@
  *
  * It prints a line for each run: how it ended.
  */
+#include <fcntl.h>
 #include <runium.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,6 +118,7 @@ int main(int count, char **words) {
                              .quarantine = 1000, .respawn_rate = 10000);
     if (rn_is_error(rn_open_error(rn))) {
         printf("%s: %s\n", rn_code_name(rn_error_code(rn_open_error(rn))), rn_error_message(rn_open_error(rn)));
+        printf("%s\n", fcntl(STDIN_FILENO, F_GETFD) < 0 ? "and the input was closed" : "and no more");
         return 1;
     }
     if (strcmp(argument, "many") == 0) {

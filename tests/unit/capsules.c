@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support.h"
 #include "value/value.h"
@@ -158,6 +159,46 @@ TEST(without_memory_a_capsule_is_not_read) {
     }
     free(bytes);
     rn_drop(capsule.arg);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Opening
+ */
+static void remove_folder(const char *folder) { assert_int_equal(rmdir(folder), 0); }
+
+TEST(where_memory_is_refused_no_capsules_are_opened) {
+    char folder[] = "/tmp/capsules.XXXXXX";
+    rni_capsules *capsules;
+    assert_non_null(mkdtemp(folder));
+    for (uint64_t n = 1; n <= 3; n++) {
+        rn_testing_fail(RN_FAULT_ALLOCATION, n, 1);
+        rn_value error = rni_capsules_open(folder, &capsules);
+        rn_testing_fail(RN_FAULT_ALLOCATION, 1, 0);
+        assert_int_equal(rn_error_code(error), RN_NO_MEMORY);
+        assert_null(capsules);
+        rn_drop(error);
+    }
+    remove_folder(folder); /* nothing is left in it */
+}
+
+TEST(opening_and_closing_keeps_no_descriptor) {
+    char folder[] = "/tmp/capsules.XXXXXX";
+    rni_capsules *capsules;
+    assert_non_null(mkdtemp(folder));
+    int before = dup(0);
+    close(before);
+    for (int i = 0; i < 100; i++) {
+        assert_true(rn_is_none(rni_capsules_open(folder, &capsules)));
+        rni_capsules_close(capsules);
+        assert_true(rn_is_none(rni_capsules_open(NULL, &capsules)));
+        assert_null(capsules);
+        rni_capsules_close(capsules);
+        rn_drop(rni_capsules_open("/none", &capsules));
+    }
+    int after = dup(0);
+    close(after);
+    assert_int_equal(after, before);
+    remove_folder(folder);
 }
 
 /* ------------------------------------------------------------------------------------------------
