@@ -1,4 +1,4 @@
-"""Crash capsules and `runium replay`: RUNIUM CRASHER SOURCE"""
+"""Crash capsules and `runium replay`: RUNIUM CRASHER SOURCE LOADER PLUGIN"""
 import glob
 import os
 import re
@@ -12,7 +12,7 @@ import unittest
 
 import program
 
-RUNIUM, CRASHER, SOURCE = program.program(), program.program(), program.program()
+RUNIUM, CRASHER, SOURCE, LOADER, PLUGIN = (program.program() for _ in range(5))
 SIGNALS = {'segv': -11, 'abort': -6, 'exit': 3}
 HOOKS = 'on_iter', 'on_success', 'on_error', 'on_finished'
 
@@ -128,8 +128,8 @@ class Replay(Case):
         capsule = self.crash_once('function segv 1 asks', cwd='/usr', env={**os.environ, 'CRASHER': 'was\nset'})
         done = self.replay(capsule, cwd='/', input='input', env={'CRASHER': 'is other', 'LD_PRELOAD': ''})
         self.assertEqual(done.returncode, -11)
-        self.assertEqual(done.stdout, 'asked: nowhere fine 1 was\nset; a/task, iteration 1, 0 remain, 0 missed, going on, '
-                                      'in /usr, input -1, a runtime, 0 variables of ours\n')
+        self.assertEqual(done.stdout, 'asked: nowhere fine 1 was\nset; a/task, iteration 1, 0 remain, 0 missed, '
+                                      'going on, in /usr, input -1, a runtime, 0 variables of ours\n')
 
     def test_runs_that_it_starts_run_in_the_replay(self):
         capsule = self.crash_once('function segv 1 asks')
@@ -144,6 +144,18 @@ class Replay(Case):
         self.assertEqual(self.replay(unlimited).returncode, 0)
         limited = self.changed(unlimited, b'\nlimit-stack: 8388608\n', b'\nlimit-stack: 1000000\n')
         self.assertEqual(self.replay(limited).returncode, -11)
+
+
+class Plugins(Case):
+    def test_a_function_of_a_library_that_main_loads_is_found(self):
+        """Nor is the program linked with Runium: both come with the plugin."""
+        done = program.run(LOADER, PLUGIN, self.folder)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        capsule, = glob.glob(f'{self.folder}/*.capsule')
+        with open(capsule, 'rb') as file:
+            self.assertIn(f'\nfile: {os.path.realpath(PLUGIN)}\n'.encode(), file.read())
+        done = self.replay(capsule)
+        self.assertEqual((done.returncode, done.stderr), (-11, ''))
 
 
 class Builds(Case):
@@ -226,7 +238,8 @@ class Capsules(Case):
         for odd in f'{self.folder}/none', f'{self.folder}/file', '/proc':
             done = program.run(CRASHER, odd, 'function fine 1')
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stdout, f'^RN_INVALID: .capsules is "{odd}": .*; accepted is a folder.*\nand no more$')
+            self.assertRegex(done.stdout,
+                             f'^RN_INVALID: .capsules is "{odd}": .*; accepted is a folder.*\nand no more$')
 
     def test_a_folder_that_goes_away_hurts_nothing(self):
         gone = tempfile.mkdtemp()
@@ -250,7 +263,8 @@ class Words(Case):
         self.assertIn('--gdb', program.run(RUNIUM, '--help').stdout)
 
     def test_a_file_that_is_no_capsule_is_status_1_and_says_why(self):
-        for content, why in (b'', "the first line is not 'runium capsule 1'"), (b'runium capsule 1\n', 'no empty line'), \
+        for content, why in (b'', "the first line is not 'runium capsule 1'"), \
+                (b'runium capsule 1\n', 'no empty line'), \
                 (b'runium capsule 1\n\n', "line 2 is not 'task: ...'"):
             done = self.replay(self.written(content))
             self.assertEqual((done.returncode, done.stdout), (1, ''))

@@ -79,7 +79,8 @@ static rn_value ask(rn_call *call) {
     printf("asked: %s; %s, iteration %d, %d remain, %d missed, %s, in %s, input %d, %s, %d variables of ours\n",
            rn_as_text(inner), rn_name(call), (int)rn_iteration(call), (int)rn_remaining(call), (int)rn_missed(call),
            rn_stopping(call) ? "stopping" : "going on", getcwd(folder, sizeof folder) ? folder : "nowhere", getchar(),
-           rn_runtime_of(call) ? "a runtime" : "none", (getenv("RUNIUM_REPLAY") != NULL) + (getenv("LD_PRELOAD") != NULL));
+           rn_runtime_of(call) ? "a runtime" : "none",
+           (getenv("RUNIUM_REPLAY") != NULL) + (getenv("LD_PRELOAD") != NULL));
     fflush(stdout);
     rn_report(call, 0.5);
     rn_release(future);
