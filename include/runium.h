@@ -574,6 +574,32 @@ typedef struct rn_stats {
  * Returns RN_OK, RN_INVALID (unknown size), RN_CLOSED, RN_FORKED. */
 RN_API int rn_get_stats(rn_runtime *runtime, rn_stats *stats);
 
+/* ------------------------------------------------------------------------------------------------
+ * Crash capsules
+ * With .capsules each iteration or hook that took its worker process with it leaves a file in that folder, from which it
+ * can be run again: `runium replay FILE`, see docs/cli.md. At most RN_CAPSULES_MAX of a runtime; the log says where each
+ * is, and what went wrong where there is none. A capsule holds the argument and the environment, hence maybe secrets:
+ * it is for its user alone (mode 0600). To replay one is to execute what it names: only those that you trust.
+ */
+#define RN_CAPSULES_MAX 100u
+
+/*
+ * The program that a capsule is of.
+ * Returns   Its path, a text; or an error.
+ * Errors    RN_INVALID: not a capsule, the message says where; RN_NO_MEMORY; an errno value: the file cannot be read.
+ * Ownership The value is yours to drop.
+ */
+RN_API rn_value rn_capsule_program(const char *file);
+
+/*
+ * Executes the program of a capsule in the place of this one, with the environment, folder and limits that its workers
+ * had. In the place of main() it runs what crashed once more, prints what that returns, and ends with status 0, or 1 if
+ * it is an error. any_build: also if the program or a library has been built anew; the function is found by its name.
+ * Returns   Only an error; the process may have the capsule's folder, limits and signals then.
+ * Errors    As rn_capsule_program(), and RN_INVALID: another build; an errno value: the program cannot be started.
+ */
+RN_API rn_value rn_capsule_replay(const char *file, bool any_build);
+
 #ifdef __cplusplus
 } /* extern "C" */
 

@@ -13,6 +13,7 @@
 
 #include "core/executor.h"
 #include "core/turn.h"
+#include "process/capsule.h"
 #include "process/channel.h"
 #include "process/names.h"
 #include "process/zygote.h"
@@ -32,6 +33,7 @@ typedef struct rni_process {
     uint32_t number;     /* guarded: the zygote's */
     rni_a32 is_dead;     /* set by the watcher */
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
+    bool died_below;     /* just now, in a run that the one at work waited for */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
     rni_held *held;
@@ -54,6 +56,7 @@ typedef struct rni_processes {
     rni_mutex callers;   /* held by the thread that uses theirs */
     rni_aptr caller;     /* that thread (rni_os_thread_self); written with the lock held */
     rni_a32 news;        /* a futex: moves when a process has ended */
+    rni_capsules *capsules; /* constant; NULL: none are written */
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;

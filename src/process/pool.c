@@ -184,6 +184,7 @@ static uint32_t threads_of(const rn_options *options) {
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
     rni_os_close(processes->event);
+    rni_capsules_close(processes->capsules);
     rni_free(processes->all);
     rni_free(processes);
 }
@@ -195,8 +196,10 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
     processes->event = rni_os_event();
-    processes->zygote = (rni_zygote){.socket = -1};
-    rn_value error = processes->all && processes->event >= 0 ? rni_zygote_start(&processes->zygote) : rni_error_no_memory();
+    processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
+    rn_value error = processes->all && processes->event >= 0 ? rni_none() : rni_error_no_memory();
+    if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
+    if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;
     if (code != RN_OK) error = rn_error(code, "the thread that watches worker processes could not be started");
     if (rni_is_none(error)) runtime->processes = processes;

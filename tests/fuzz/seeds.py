@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the first inputs of the corpus: values and ELF files at the borders of what is accepted.
 
-    seeds.py FOLDER     writes FOLDER/wire and FOLDER/elf
+    seeds.py FOLDER     writes FOLDER/wire, FOLDER/elf and FOLDER/capsule
 """
 import pathlib
 import struct
@@ -90,8 +90,38 @@ def elf():
                 symbols_file(strings_size=2), symbols_file(strings_size=2**64 - 1), symbols_file(sections=2)]
 
 
+HEADER = {
+    'task': 't', 'part': 'function', 'iteration': '2', 'times': '3', 'every': '0', 'missed': '1', 'run': '9', 'time': 'T',
+    'cause': 'c', 'argument': 'a', 'file': '', 'file-id': '12ab', 'offset': '0x1f', 'symbol': 's', 'program': '/p',
+    'program-id': '00', 'name': 'n', 'library': '', 'folder': '/', 'workers': '1', 'limit-address-space': 'unlimited',
+    'limit-data': '1', 'limit-file-size': '2', 'limit-locked-memory': '3', 'limit-open-files': '4', 'limit-stack': '5'}
+
+
+def capsule_file(values=b'\0', variables=('A=b',), length=None, trace=(), **changes):
+    fields = {**HEADER, **{name.replace('_', '-'): text for name, text in changes.items()}}
+    lines = ['runium capsule 1', *(f'{name}: {text}' for name, text in fields.items()),
+             *(f'trace: {text}' for text in trace), *(f'variable: {text}' for text in variables), f'values: {len(values) if length is None else length}']
+    return '\n'.join(lines).encode() + b'\n\n' + values
+
+
+def capsule():
+    yield from [b'', b'runium capsule 2\n', capsule_file(), capsule_file()[:-1], capsule_file()[:200], capsule_file() + b'x']
+    yield from [capsule_file(length=length) for length in (0, 2, 2**64 - 1, 'unlimited')]
+    yield from [capsule_file(part=part, values=b'\0' + chain(1)) for part in ('on_error', 'on_iter', 'on_success', 'odd')]
+    yield from [capsule_file(part=part, values=b'\0\0') for part in ('on_error', 'on_finished', 'on_success')]
+    yield from [capsule_file(values=chain(1)), capsule_file(variables=())]
+    yield from [capsule_file(variables=('A', text)) for text in ('\\x0a\\x5c', '\\x41', '\\x00', '\\', '\\x0', '\\x0A')]
+    yield from [capsule_file(trace=('#0', '', '#1')), capsule_file(trace=('\\x61',))]
+    yield capsule_file(run='99999999999999999999')
+    for number in '0', '01', '4', '18446744073709551615', '18446744073709551616', 'unlimited', '', '-1':
+        yield from [capsule_file(iteration=number), capsule_file(times=number), capsule_file(limit_stack=number)]
+    yield from [capsule_file(file_id=text) for text in ('', '1', 'AB', 'ab' * 32, 'ab' * 33, 'xy')]
+    yield from [capsule_file(offset=text) for text in ('0x0', '0x', '0x01', '12', '0x' + 'f' * 16, '0x' + 'f' * 17)]
+    yield from [capsule_file(task='t' * 63), capsule_file(task='t' * 64), capsule_file(program='p'), capsule_file(every=2**63)]
+
+
 def main(folder):
-    for name, inputs in ('wire', wire()), ('elf', elf()):
+    for name, inputs in ('wire', wire()), ('elf', elf()), ('capsule', capsule()):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, each in enumerate(inputs):
             (folder / name / f'seed{number:02}').write_bytes(each)
