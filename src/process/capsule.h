@@ -6,7 +6,7 @@
  *
  * A capsule is text: a first line, then lines `name: value`, each of the names below once and in this order, lines
  * `trace: ...` and `variable: NAME=value`, `values: LENGTH`, an empty line; and then so many bytes, the argument and, where a hook
- * crashed, the outcome that it was given (value/wire.h). In a value each byte below 0x20, 0x7f and the backslash is
+ * crashed, the outcome that it was given (value/wire.h; but a buffer is its kind, 8 bytes length, and its bytes). In a value each byte below 0x20, 0x7f and the backslash is
  * written as \xHH. Numbers are decimal, without leading zeros; the largest one is `unlimited`. There is one text of
  * each capsule, and the decoder (capsule_text.c) is total: any bytes give a capsule, or an error that says in which
  * line something is wrong and what is accepted.

@@ -51,6 +51,8 @@ static const struct field {
 #undef FIELD
 };
 
+#define LENGTH_BYTES 8u /* of a buffer's length, behind its kind; then come its bytes, which are elsewhere on the wire */
+
 #define FIELDS (sizeof fields / sizeof fields[0])
 
 static const char *const parts[] = {"function", "on_iter", "on_success", "on_error", "on_finished"};
@@ -129,14 +131,26 @@ static void put_list(struct sink *sink, const char *name, char *const *texts, si
 }
 
 static void put_value(struct sink *sink, rn_value value) {
+    if (rn_kind(value) == RN_BUFFER) {
+        put(sink, &(unsigned char){RN_BUFFER}, 1);
+        for (unsigned i = 0; i < LENGTH_BYTES; i++) put(sink, &(unsigned char){(unsigned char)(rn_length(value) >> (8 * i))}, 1);
+        put(sink, rn_as_buffer(value), rn_length(value));
+        return;
+    }
     if (sink->bytes) (void)rni_wire_write(value, sink->bytes + sink->length);
     sink->length += rni_wire_size(value);
+}
+
+static size_t value_size(rn_value value) {
+    struct sink sink = {.bytes = NULL};
+    put_value(&sink, value);
+    return sink.length;
 }
 
 size_t rni_capsule_encode(const rni_capsule *capsule, unsigned char *bytes) {
     struct sink sink = {.bytes = bytes};
     bool has_outcome = capsule->part != RNI_PART_FUNCTION;
-    size_t values = rni_wire_size(capsule->arg) + (has_outcome ? rni_wire_size(capsule->outcome) : 0);
+    size_t values = value_size(capsule->arg) + (has_outcome ? value_size(capsule->outcome) : 0);
     put_text(&sink, RNI_CAPSULE_FIRST_LINE "\n");
     for (size_t i = 0; i < FIELDS; i++) put_field(&sink, &fields[i], capsule);
     put_list(&sink, "trace: ", capsule->trace, capsule->trace_count);
@@ -301,12 +315,26 @@ static rn_value take_list(struct source *source, const char *name, char **texts,
     return rni_none();
 }
 
+/* As rni_wire_read(), and for buffers. */
+static bool read_value(const unsigned char *bytes, size_t length, rn_value *value, size_t *used) {
+    uint64_t size = 0;
+    *value = rni_none();
+    if (length == 0 || bytes[0] != RN_BUFFER) return rni_wire_read(bytes, length, value, used);
+    if (length < 1 + LENGTH_BYTES) return false;
+    for (unsigned i = 0; i < LENGTH_BYTES; i++) size |= (uint64_t)bytes[1 + i] << (8 * i);
+    if (size == 0 || size > length - 1 - LENGTH_BYTES) return false;
+    *value = rn_buffer((size_t)size);
+    *used = (size_t)size + 1 + LENGTH_BYTES;
+    if (!rni_is_error(*value)) memcpy(rn_as_buffer(*value), bytes + 1 + LENGTH_BYTES, (size_t)size);
+    return true;
+}
+
 static rn_value take_values(const unsigned char *bytes, size_t length, rni_capsule *capsule) {
     size_t used = 0, more = 0;
     bool has_outcome = capsule->part != RNI_PART_FUNCTION;
-    if (!rni_wire_read(bytes, length, &capsule->arg, &used) || rni_is_error(capsule->arg))
+    if (!read_value(bytes, length, &capsule->arg, &used) || rni_is_error(capsule->arg))
         return rn_error(RN_INVALID, "the values do not begin with an argument: with a value that is no error");
-    if (has_outcome && !rni_wire_read(bytes + used, length - used, &capsule->outcome, &more))
+    if (has_outcome && !read_value(bytes + used, length - used, &capsule->outcome, &more))
         return rn_error(RN_INVALID, "behind the argument there is no outcome for %s", parts[capsule->part]);
     if (used + more != length) return rn_error(RN_INVALID, "there are %zu bytes behind the values", length - used - more);
     if (rni_is_error(capsule->outcome) && capsule->part == RNI_PART_ON_SUCCESS)

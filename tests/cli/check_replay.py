@@ -118,6 +118,12 @@ class Replay(Case):
         self.assertEqual((done.returncode, done.stdout),
                          (0, 'a/task, iteration 1: function returned something else nothing\n'))
 
+    def test_the_bytes_of_a_buffer_are_there_again(self):
+        capsule = self.crash_once('buffer')
+        self.assertEqual(self.replay(capsule).returncode, -11)
+        done = self.replay(self.changed(capsule, b'segv\0', b'fine\0'))
+        self.assertEqual((done.returncode, done.stdout), (0, 'read_buffer, iteration 1: function returned 1048576 bytes, fine\n'))
+
     def test_an_error_that_is_returned_is_status_1(self):
         capsule = self.crash_once('function segv 1')
         done = self.replay(self.with_argument(capsule, b'it fails'))

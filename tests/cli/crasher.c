@@ -96,6 +96,19 @@ static rn_value inline_it(rn_call *call) {
     return result;
 }
 
+/* Its argument is a buffer of a MiB, at whose end stands what to do. */
+static rn_value read_buffer(rn_call *call) {
+    const char *end = (const char *)rn_as_buffer(rn_arg(call)) + rn_length(rn_arg(call)) - 16;
+    crash(end);
+    return rn_textf("%zu bytes, %s", rn_length(rn_arg(call)), end);
+}
+
+static rn_value make_buffer(const char *end) {
+    rn_value buffer = rn_buffer(1 << 20);
+    if (!rn_is_error(buffer)) snprintf((char *)rn_as_buffer(buffer) + rn_length(buffer) - 16, 16, "%s", end);
+    return buffer;
+}
+
 enum { PLAIN_RUNS = 200 };
 
 /* Runs without hooks and names, which go to worker processes many at a time; one of them crashes. */
@@ -127,6 +140,10 @@ int main(int count, char **words) {
         return rn_close(rn) == RN_OK ? 0 : 1;
     }
     rn_task_fn *function = strstr(argument, "asks") ? ask : strstr(argument, "inlines") ? inline_it : work;
+    if (strcmp(argument, "buffer") == 0) {
+        rn_release(rn_run(rn, read_buffer, .arg = make_buffer("segv")));
+        return rn_close(rn) == RN_OK ? 0 : 1;
+    }
     rn_future *future = rn_run(rn, function, .arg = rn_text(argument), .on_iter = on_iter, .on_success = on_success,
                                .on_error = on_error, .on_finished = on_finished, .times = times, .name = "a/task");
     rn_value result = rn_result(future);

@@ -41,6 +41,8 @@ MUTANTS = {
         'texts_of_any_length': ('return strlen(text) <= field->most;', 'return true;'),
         'numbers_of_any_size': (' && *(uint64_t *)place <= field->most', ''),
         'iterations_beyond_times': (' || capsule->iteration > capsule->times', ''),
+        'buffers_without_a_length': ('if (length < 1 + LENGTH_BYTES) return false;', ''),
+        'buffers_beyond_the_end': (' || size > length - 1 - LENGTH_BYTES', ''),
         'any_argument': (' || rni_is_error(capsule->arg))', ')'),
         'garbage_behind_the_values': ('if (used + more != length) return', 'if (false) return'),
         'any_length_of_values': (' || length != rest', ''),

@@ -111,6 +111,9 @@ def capsule():
     yield from [capsule_file(part=part, values=b'\0\0') for part in ('on_error', 'on_finished', 'on_success')]
     yield from [capsule_file(values=chain(1)), capsule_file(variables=())]
     yield from [capsule_file(variables=('A', text)) for text in ('\\x0a\\x5c', '\\x41', '\\x00', '\\', '\\x0', '\\x0A')]
+    buffer = b'\x08' + struct.pack('<Q', 3) + b'abc'
+    yield from [capsule_file(values=odd) for odd in (buffer, buffer[:-1], buffer[:8], b'\x08' + bytes(8), buffer + b'x')]
+    yield from [capsule_file(values=b'\0' + buffer, part='on_iter'), capsule_file(values=b'\x08' + b'\xff' * 12)]
     yield from [capsule_file(trace=('#0', '', '#1')), capsule_file(trace=('\\x61',))]
     yield capsule_file(run='99999999999999999999')
     for number in '0', '01', '4', '18446744073709551615', '18446744073709551616', 'unlimited', '', '-1':

@@ -81,6 +81,21 @@ TEST(a_capsule_comes_back_as_it_was) {
     rn_drop(capsule.outcome);
 }
 
+TEST(the_bytes_of_a_buffer_are_in_the_capsule) {
+    rni_capsule capsule = sample(), read;
+    size_t length;
+    capsule.arg = rn_buffer(70000);
+    memcpy((char *)rn_as_buffer(capsule.arg) + 69990, "the end", 8);
+    unsigned char *bytes = encoded(&capsule, &length);
+    assert_true(rn_is_none(rni_capsule_decode(bytes, length, &read)));
+    assert_int_equal(rn_kind(read.arg), RN_BUFFER);
+    assert_int_equal(rn_length(read.arg), 70000);
+    assert_memory_equal(rn_as_buffer(read.arg), rn_as_buffer(capsule.arg), 70000);
+    rni_capsule_free(&read);
+    rn_drop(capsule.arg);
+    free(bytes);
+}
+
 /* The sample with one text in the place of another. */
 static rn_value read_changed(const char *old, const char *new) {
     rni_capsule capsule = sample(), read;
