@@ -16,6 +16,7 @@
 #include "process/capsule.h"
 #include "process/channel.h"
 #include "process/names.h"
+#include "process/sandbox.h"
 #include "process/zygote.h"
 
 /* A future of a run that a task in the process started. */
@@ -51,6 +52,7 @@ typedef struct rni_processes {
     rn_runtime *runtime;
     rni_mutex lock;      /* below every other lock */
     rni_zygote zygote;   /* guarded */
+    rni_os_sandbox sandbox; /* constant */
     uint32_t count;      /* constant: threads of the pool, and one for callers */
     rni_process *all;    /* by the number of the thread; the last: the callers' */
     rni_mutex callers;   /* held by the thread that uses theirs */

@@ -34,7 +34,8 @@ static void take_news(rni_processes *processes) {
 static rn_value spawn(rni_processes *processes, rni_process *process) {
     int theirs[3];
     if (!rni_channel_make(&process->channel, theirs)) return rni_error_no_memory();
-    int code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
+    bool sent = rni_sandbox_send(&processes->sandbox, process->channel.socket);
+    int code = sent ? rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number) : RN_NO_MEMORY;
     for (unsigned i = 0; i < 3; i++) rni_os_close(theirs[i]);
     take_news(processes);
     if (code != RN_OK) {
@@ -183,6 +184,7 @@ static uint32_t threads_of(const rn_options *options) {
 
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
+    rni_sandbox_close(&processes->sandbox);
     rni_os_close(processes->event);
     rni_capsules_close(processes->capsules);
     rni_free(processes->all);
@@ -197,7 +199,8 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
     processes->event = rni_os_event();
     processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
-    rn_value error = processes->all && processes->event >= 0 ? rni_none() : rni_error_no_memory();
+    rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
+    if (rni_is_none(error) && (!processes->all || processes->event < 0)) error = rni_error_no_memory();
     if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
     if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;

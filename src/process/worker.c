@@ -9,11 +9,13 @@
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/world.h"
+#include "process/sandbox.h"
 #include "process/zygote.h"
 #include "value/value.h"
 
 #define NO_CHANNEL 120 /* exit status: what the zygote gave it is no channel */
 #define BAD_FRAME 121  /* the host said what it never says */
+#define NO_SANDBOX 122 /* it could not enter the one that it was given */
 
 rni_worker_self rni_worker;
 
@@ -236,5 +238,6 @@ void rni_worker_process(const int *fds, uint32_t count) {
     if (count != 3 || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
     rni_client_init();
     rni_os_thread_name("runium worker");
+    if (!rni_sandbox_enter(rni_worker.channel.socket)) exit(NO_SANDBOX);
     for (;;) converse(&none);
 }
