@@ -52,6 +52,7 @@ typedef struct rni_processes {
     rn_runtime *runtime;
     rni_mutex lock;      /* below every other lock */
     rni_zygote zygote;   /* guarded */
+    uint32_t first;      /* guarded: number of the first worker of this zygote */
     rni_os_sandbox sandbox; /* constant */
     uint32_t count;      /* constant: threads of the pool, and one for callers */
     rni_process *all;    /* by the number of the thread; the last: the callers' */
