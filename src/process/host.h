@@ -63,6 +63,7 @@ typedef struct rni_processes {
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;
+    struct rni_watched *watched; /* the watcher's */
 } rni_processes;
 
 /* Whether it is still the process that it was, and not its successor. */
@@ -79,6 +80,10 @@ void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The run that is at work now: it is told what it must know. Returns the one before. */
 rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */
+
+/* forget.c: in a forked child. Whoever gives a descriptor back says first that it is not there any more (is_up, -1), so
+ * that no child closes what has that number since. */
+void rni_process_forget(rn_runtime *runtime);
 
 /* proxy.c */
 bool rni_process_work(rni_turn *turn);

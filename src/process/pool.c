@@ -136,14 +136,27 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
 
 /* ---- the watcher ---- */
 
-struct watched {
+struct rni_watched {
+    size_t count;
     int *fds;
     uint32_t *numbers;
     bool *ready;
 };
 
+/* One block. NULL: no memory. */
+static struct rni_watched *make_watched(uint32_t processes) {
+    size_t count = (size_t)processes + 2;
+    struct rni_watched *watched = rni_alloc(sizeof *watched + count * (sizeof(int) + sizeof(uint32_t) + sizeof(bool)));
+    if (!watched) return NULL;
+    watched->count = count;
+    watched->fds = (int *)(watched + 1);
+    watched->numbers = (uint32_t *)(watched->fds + count);
+    watched->ready = (bool *)(watched->numbers + count);
+    return watched;
+}
+
 /* With the lock held: what to watch. The event, the zygote, and every process that lives. */
-static void list(rni_processes *processes, struct watched *watched) {
+static void list(rni_processes *processes, struct rni_watched *watched) {
     watched->fds[0] = processes->event;
     watched->fds[1] = processes->zygote.socket;
     for (uint32_t i = 0; i < processes->count; i++) {
@@ -161,7 +174,7 @@ static void note_death(rni_processes *processes, rni_process *process) {
     rni_os_wake(&processes->news, INT32_MAX);
 }
 
-static void look(rni_processes *processes, const struct watched *watched) {
+static void look(rni_processes *processes, const struct rni_watched *watched) {
     rni_mutex_lock(&processes->lock);
     if (watched->ready[0]) rni_os_event_lower(processes->event);
     bool is_gone = watched->ready[1] && rni_zygote_is_gone(&processes->zygote);
@@ -176,19 +189,15 @@ static void look(rni_processes *processes, const struct watched *watched) {
 
 static void *watch(void *argument) {
     rni_processes *processes = argument;
-    size_t count = processes->count + 2;
-    struct watched watched = {rni_alloc(count * sizeof(int)), rni_alloc(count * sizeof(uint32_t)), rni_alloc(count)};
+    struct rni_watched *watched = processes->watched;
     rni_os_thread_name("runium/watcher");
-    while (watched.fds && watched.numbers && watched.ready && !rni_load_acquire(&processes->closing)) { /* pairs with close */
+    while (!rni_load_acquire(&processes->closing)) { /* pairs with close */
         rni_mutex_lock(&processes->lock);
-        list(processes, &watched);
+        list(processes, watched);
         rni_mutex_unlock(&processes->lock);
-        rni_os_poll(watched.fds, watched.ready, count);
-        look(processes, &watched);
+        rni_os_poll(watched->fds, watched->ready, watched->count);
+        look(processes, watched);
     }
-    rni_free(watched.fds);
-    rni_free(watched.numbers);
-    rni_free(watched.ready);
     return NULL;
 }
 
@@ -204,6 +213,7 @@ static void free_processes(rni_processes *processes) {
     rni_sandbox_close(&processes->sandbox);
     rni_os_close(processes->event);
     rni_capsules_close(processes->capsules);
+    rni_free(processes->watched);
     rni_free(processes->all);
     rni_free(processes);
 }
@@ -214,10 +224,12 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->runtime = runtime;
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
+    processes->watched = make_watched(processes->count);
     processes->event = rni_os_event();
     processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
     rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
-    if (rni_is_none(error) && (!processes->all || processes->event < 0)) error = rni_error_no_memory();
+    if (rni_is_none(error) && (!processes->all || !processes->watched || processes->event < 0))
+        error = rni_error_no_memory();
     if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
     if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;
@@ -255,11 +267,13 @@ static void close_processes(rn_runtime *runtime) {
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         if (!process->is_up) continue;
+        process->is_up = false;
         rni_process_let_go(process);
         rni_names_free(&process->names);
         rni_os_close(process->pidfd);
         rni_channel_close(&process->channel);
     }
+    runtime->processes = NULL; /* before a child could find what is given back now */
     free_processes(processes);
 }
 
@@ -329,6 +343,7 @@ __attribute__((constructor)) static void fill_table(void) {
     table.work = rni_process_work;
     table.execute = rni_process_execute;
     table.told = told;
+    table.forget = rni_process_forget;
 }
 
 const rni_executor *rni_process_executor(void) { return &table; }

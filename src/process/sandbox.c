@@ -48,8 +48,9 @@ rn_value rni_sandbox_open(rni_os_sandbox *sandbox, const rn_sandbox *given) {
 }
 
 void rni_sandbox_close(rni_os_sandbox *sandbox) {
-    rni_os_close(sandbox->files);
+    int files = sandbox->files;
     sandbox->files = -1;
+    rni_os_close(files);
 }
 
 /* ---- between the two ---- */

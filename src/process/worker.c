@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_shared.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
@@ -219,7 +220,14 @@ bool rni_ask(rni_reader *answer) {
 
 static void lane_init(rni_lane *lane) { (void)lane; }
 
-static const rni_executor client_executor = {.name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init};
+/* What a task forks does not speak with the host. */
+static void forget(rn_runtime *runtime) {
+    (void)runtime;
+    rni_os_close(rni_worker.channel.socket);
+}
+
+static const rni_executor client_executor = {
+    .name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init, .forget = forget};
 
 static bool open_runtime(void) {
     rn_runtime *runtime = rni_world_open();

@@ -329,8 +329,9 @@ bool rni_zygote_is_gone(rni_zygote *zygote) {
  * Its end
  */
 void rni_zygote_leave(rni_zygote *zygote) {
-    rni_os_close(zygote->socket);
+    int socket = zygote->socket;
     zygote->socket = -1;
+    rni_os_close(socket);
 }
 
 void rni_zygote_stop(rni_zygote *zygote) {
@@ -342,13 +343,14 @@ void rni_zygote_stop(rni_zygote *zygote) {
         rni_os_program_kill(&zygote->program);
         (void)rni_os_program_reap(&zygote->program);
     }
-    rni_os_close(zygote->calls);
-    rni_os_close(zygote->socket);
-    *zygote = no_zygote;
+    rni_zygote former = *zygote;
+    *zygote = no_zygote; /* first: a forked child must not close what has these numbers by then */
+    rni_os_close(former.calls);
+    rni_os_close(former.socket);
 }
 
 void rni_zygote_forget(rni_zygote *zygote) {
-    rni_os_program_forget(&zygote->program);
+    rni_os_close(zygote->program.pidfd);
     rni_os_close(zygote->calls);
     rni_os_close(zygote->socket);
     *zygote = no_zygote;

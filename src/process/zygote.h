@@ -85,7 +85,7 @@ void rni_zygote_leave(rni_zygote *zygote);
 /* Host. Ends the zygote and every worker; returns when the zygote is reaped. */
 void rni_zygote_stop(rni_zygote *zygote);
 
-/* In a forked child of the host: gives back what belongs to the parent's zygote here, and leaves that alone. */
+/* In a forked child of the host: closes what belongs to the parent's zygote here, and leaves that alone. */
 void rni_zygote_forget(rni_zygote *zygote);
 
 /* Worker: what it does with its descriptors. Elsewhere (worker.c); does not return. */
