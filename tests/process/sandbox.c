@@ -377,5 +377,10 @@ int main(int argc, char **argv) {
         if (setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0) return 2;
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* its own /proc is its own again */
     }
-    return argc > 1 ? play(argv[1]) : 2;
+    if (argc < 2) return 2;
+    if (access(argv[1], R_OK) != 0) {
+        printf("P18: skipped: this user cannot read %s\n", argv[1]);
+        return EXIT_SKIPPED;
+    }
+    return play(argv[1]);
 }
