@@ -480,15 +480,17 @@ typedef struct rn_options {
  * process mode contains faults, not malice: a worker may do all that the program's user may do, to the program too.
  * In a sandbox a worker gains no privileges and has none, does nothing to other processes (ptrace, signals, limits,
  * /proc/PID), makes no socket but pairs, loads no kernel code, mounts nothing, changes neither modes, owners nor times
- * of files, and opens no file but those below `read` and `write`, the program's own and its libraries as they are loaded
- * when the runtime opens, /dev/null, /dev/zero, /dev/random and /dev/urandom; and what constructors opened stays open.
+ * of files, and opens no file but those below `read` and `write`, the program's own and its libraries as they are
+ * loaded when the runtime opens, /proc/self, /dev/null, /dev/zero, /dev/random and /dev/urandom. What constructors
+ * opened stays open.
  * Paths are resolved when the runtime opens: RN_INVALID, with the path, for one that is not there. What a sandbox does
  * not keep from a worker stands in docs/processes.md.
  * The system must have what is asked for (seccomp, Landlock): else rn_open_error() is RN_UNSUPPORTED and names it.
  */
 typedef struct rn_sandbox {
     size_t size RNI_DEFAULT;               /* sizeof(rn_sandbox) */
-    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL; NULL: none */
+    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL;
+                                              NULL: none */
     const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed, ends with
                                               NULL; NULL: none */
     bool network RNI_DEFAULT;              /* sockets of the internet, IPv4 and IPv6: to this machine too */

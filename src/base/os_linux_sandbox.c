@@ -14,12 +14,14 @@
 #include <link.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/os_elf.h"
 #include "base/os_sandbox.h"
 
@@ -89,51 +91,112 @@ const char *rni_os_sandbox_lacks(void) {
 /* ------------------------------------------------------------------------------------------------
  * The ruleset
  */
-static int add_rule(const rni_os_sandbox *sandbox, int fd, uint64_t rights) {
-    struct stat facts;
-    if (fstat(fd, &facts) != 0) return errno;
-    if (!S_ISDIR(facts.st_mode)) rights &= OF_A_FILE;
-    struct beneath rule = {rights & known_rights(sandbox->version), fd};
-    return syscall(ADD_RULE, sandbox->files, RULE_PATH_BENEATH, &rule, 0) == 0 ? 0 : errno;
+static int add_rule(int ruleset, const rni_os_rule *rule) {
+    struct beneath beneath = {rule->rights, rule->fd};
+    return syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, &beneath, 0) == 0 ? 0 : errno;
 }
 
-static int allow(const rni_os_sandbox *sandbox, const char *path, uint64_t rights) {
-    int fd = open(path, O_PATH | O_CLOEXEC);
-    int error = fd < 0 ? errno : add_rule(sandbox, fd, rights);
-    if (fd >= 0) close(fd);
+static bool make_room(rni_os_sandbox *sandbox) {
+    if (sandbox->count < sandbox->room) return true;
+    uint32_t room = sandbox->room ? 2 * sandbox->room : 32;
+    rni_os_rule *rules = rni_alloc(room * sizeof *rules);
+    if (!rules) return false;
+    if (sandbox->count > 0) memcpy(rules, sandbox->rules, sandbox->count * sizeof *rules);
+    rni_free(sandbox->rules);
+    sandbox->rules = rules;
+    sandbox->room = room;
+    return true;
+}
+
+/* Its rights, as far as this kernel knows them, and as they can be had of a file. */
+static int make_rule(const rni_os_sandbox *sandbox, const char *path, uint64_t rights, rni_os_rule *rule) {
+    struct stat facts;
+    *rule = (rni_os_rule){open(path, O_PATH | O_CLOEXEC), rights & known_rights(sandbox->version)};
+    if (rule->fd < 0) return errno;
+    if (fstat(rule->fd, &facts) == 0 && !S_ISDIR(facts.st_mode)) rule->rights &= OF_A_FILE;
+    return 0;
+}
+
+static int allow(rni_os_sandbox *sandbox, const char *path, uint64_t rights) {
+    rni_os_rule rule;
+    if (!make_room(sandbox)) return ENOMEM;
+    int error = make_rule(sandbox, path, rights, &rule);
+    if (error) return error;
+    error = add_rule(sandbox->files, &rule);
+    if (error) close(rule.fd);
+    else sandbox->rules[sandbox->count++] = rule;
     return error;
 }
 
-int rni_os_sandbox_allow(const rni_os_sandbox *sandbox, const char *path, bool write) {
+int rni_os_sandbox_allow(rni_os_sandbox *sandbox, const char *path, bool write) {
     return allow(sandbox, path, write ? TO_WRITE : TO_READ);
 }
 
-/* With the linker's lock held. A library whose file is gone cannot be loaded anyhow. */
-static bool allow_object(const rni_os_object *object, const void *sandbox) {
-    if (!object->path[0]) (void)allow(sandbox, "/proc/self/exe", EXECUTE | READ_FILE);
-    else if (object->path[0] == '/') (void)allow(sandbox, object->path, EXECUTE | READ_FILE);
-    return false;
+struct library {
+    rni_os_sandbox *sandbox;
+    int error; /* of memory or descriptors; a library whose file is gone cannot be loaded anyhow */
+};
+
+static bool is_ours(int error) { return error == ENOMEM || error == EMFILE || error == ENFILE; }
+
+/* With the linker's lock held. */
+static bool allow_object(const rni_os_object *object, const void *context) {
+    struct library *library = (struct library *)(uintptr_t)context;
+    const char *path = object->path[0] ? object->path : "/proc/self/exe";
+    int error = path[0] == '/' ? allow(library->sandbox, path, EXECUTE | READ_FILE) : 0;
+    if (is_ours(error)) library->error = error;
+    return is_ours(error);
 }
 
-static void allow_devices(const rni_os_sandbox *sandbox) {
+static int allow_program(rni_os_sandbox *sandbox) {
+    rni_os_object unused;
+    struct library library = {sandbox, 0};
+    (void)rni_os_object_find(allow_object, &library, &unused);
+    return library.error;
+}
+
+static int allow_devices(rni_os_sandbox *sandbox) {
     static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"};
-    for (unsigned i = 0; i < sizeof devices / sizeof *devices; i++)
-        (void)allow(sandbox, devices[i], i < 2 ? READ_FILE | WRITE_FILE : READ_FILE);
+    int error = 0;
+    for (unsigned i = 0; i < sizeof devices / sizeof *devices && !is_ours(error); i++)
+        error = allow(sandbox, devices[i], i < 2 ? READ_FILE | WRITE_FILE : READ_FILE);
+    return is_ours(error) ? error : 0;
+}
+
+/* An older kernel takes what is zero beyond its own. */
+static int make_ruleset(uint32_t version, int *ruleset) {
+    const struct ruleset attributes = {.files = known_rights(version),
+                                       .scopes = version >= 6 ? SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS : 0};
+    *ruleset = (int)syscall(CREATE_RULESET, &attributes, sizeof attributes, 0);
+    return *ruleset < 0 ? errno : 0;
 }
 
 int rni_os_sandbox_make(rni_os_sandbox *sandbox) {
     long version = version_of_landlock();
     if (version < 1) return errno;
-    struct ruleset ruleset = {.files = known_rights((uint32_t)version),
-                              .scopes = version >= 6 ? SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS : 0};
-    long fd = syscall(CREATE_RULESET, &ruleset, sizeof ruleset, 0); /* an older kernel takes what is zero beyond its own */
-    if (fd < 0) return errno;
-    sandbox->files = (int)fd;
     sandbox->version = (uint32_t)version;
-    rni_os_object unused;
-    (void)rni_os_object_find(allow_object, sandbox, &unused);
-    allow_devices(sandbox);
-    return 0;
+    int error = make_ruleset(sandbox->version, &sandbox->files);
+    if (!error) error = allow_program(sandbox);
+    return error ? error : allow_devices(sandbox);
+}
+
+int rni_os_sandbox_copy(const rni_os_sandbox *sandbox, int *ruleset) {
+    int error = make_ruleset(sandbox->version, ruleset);
+    for (uint32_t i = 0; i < sandbox->count && !error; i++) error = add_rule(*ruleset, &sandbox->rules[i]);
+    if (error && *ruleset >= 0) close(*ruleset);
+    return error;
+}
+
+void rni_os_sandbox_forget(const rni_os_sandbox *sandbox) {
+    for (uint32_t i = 0; i < sandbox->count; i++) close(sandbox->rules[i].fd);
+    if (sandbox->files >= 0) close(sandbox->files);
+}
+
+void rni_os_sandbox_close(rni_os_sandbox *sandbox) {
+    rni_os_sandbox former = *sandbox;
+    *sandbox = (rni_os_sandbox){.files = -1}; /* first: a forked child must not close what has these numbers by then */
+    rni_os_sandbox_forget(&former);
+    rni_free(former.rules);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -168,9 +231,19 @@ static int give_up_privileges(void) {
     return drop_capabilities();
 }
 
+/* Its limits, its mappings: libc and whoever counts look there. Where /proc is not mounted nobody finds it anyway. */
+static int allow_itself(const rni_os_sandbox *sandbox) {
+    rni_os_rule rule;
+    if (make_rule(sandbox, "/proc/self", READ_FILE | READ_DIR, &rule) != 0) return 0;
+    int error = add_rule(sandbox->files, &rule);
+    close(rule.fd);
+    return error;
+}
+
 int rni_os_sandbox_enter(const rni_os_sandbox *sandbox) {
     load_unwinder();
-    int error = give_up_privileges();
+    int error = allow_itself(sandbox);
+    if (!error) error = give_up_privileges();
     if (!error && syscall(RESTRICT_SELF, sandbox->files, 0) != 0) error = errno;
     close(sandbox->files); /* it could be added to, and entered by the next worker so */
     return error ? error : rni_os_filter_enter(sandbox);

@@ -51,14 +51,16 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     int code = sent ? rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number) : RN_NO_MEMORY;
     for (unsigned tries = 1; code == RN_CLOSED && tries < ZYGOTE_TRIES; tries++) {
         rn_value error = rebuild_zygote(processes);
-        if (rni_is_none(error)) code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
+        if (rni_is_none(error))
+            code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
         rni_drop(error);
     }
     for (unsigned i = 0; i < 3; i++) rni_os_close(theirs[i]);
     take_news(processes);
     if (code != RN_OK) {
         rni_channel_close(&process->channel);
-        if (code == RN_CLOSED) return rn_error(RN_NO_PROCESSES, "no worker process: the zygote, which makes them, ends again and again");
+        if (code == RN_CLOSED)
+            return rn_error(RN_NO_PROCESSES, "no worker process: the zygote, which makes them, ends again and again");
         return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
     }
     process->names = (rni_names){0};
@@ -210,7 +212,7 @@ static uint32_t threads_of(const rn_options *options) {
 
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
-    rni_sandbox_close(&processes->sandbox);
+    rni_os_sandbox_close(&processes->sandbox);
     rni_os_close(processes->event);
     rni_capsules_close(processes->capsules);
     rni_free(processes->watched);

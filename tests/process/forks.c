@@ -256,12 +256,18 @@ int main(int argc, char **argv) {
     host_dies_before_its_child();
     descriptors_before = proc_entries("/proc/self/fd");
     parents = rn_open(.executor = RN_PROCESSES, .workers = 3, .log = rn_log_nothing);
+    const rn_sandbox nothing_more = {.size = sizeof nothing_more};
+    rn_runtime *sandboxed = rn_open(.executor = RN_PROCESSES, .workers = 1, .sandbox = &nothing_more);
+    rn_future *first = rn_run(sandboxed, work, .arg = rn_int(1));
+    check(rn_kind(rn_result(first)) == RN_INT, "no task runs in a sandbox");
+    rn_release(first);
     parents_future = rn_run(parents, count_in_child);
     check(rn_kind(rn_result(parents_future)) == RN_INT && rn_as_int(rn_result(parents_future)) == 0,
           "a child of a task has what its worker process has");
     for (unsigned i = 0; i < 5; i++) fork_at_rest();
     if (!proof_canary) fork_often(proof_amount(150, 5000));
     rn_release(parents_future);
+    check(rn_close(sandboxed) == RN_OK, "the runtime with a sandbox did not close");
     check(rn_close(parents) == RN_OK, "the parent's runtime did not close");
     return proof_end("forks");
 }

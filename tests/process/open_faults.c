@@ -40,10 +40,11 @@ static bool is_refusal(rn_value error) {
 }
 
 /* False: there are not so many steps. */
-static bool open_with(enum rn_fault fault, uint64_t nth, uint64_t count) {
+static bool open_with(enum rn_fault fault, uint64_t nth, uint64_t count, const rn_sandbox *sandbox) {
     char text[300];
     rn_testing_fail(fault, nth, count);
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .spare_workers = 1, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .spare_workers = 1, .log = rn_log_nothing,
+                                  .sandbox = sandbox);
     uint64_t reached = rn_testing_reached(fault);
     rn_value error = rn_open_error(runtime);
     rn_testing_fail(fault, 1, 0);
@@ -63,9 +64,10 @@ int main(int argc, char **argv) {
     const enum rn_fault faults[] = {RN_FAULT_ALLOCATION, RN_FAULT_MAPPING, RN_FAULT_THREAD_START};
     rn_close(rn_open(.executor = RN_PROCESSES, .workers = 1));
     unsigned descriptors = proc_entries("/proc/self/fd");
-    for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++) {
-        for (uint64_t nth = 1; open_with(faults[i], nth, 1); nth++) {}
-        for (uint64_t nth = 1; open_with(faults[i], nth, UINT64_MAX); nth++) {}
+    const rn_sandbox sandbox = {.size = sizeof sandbox}, *const sandboxes[] = {NULL, &sandbox};
+    for (unsigned i = 0; i < 2 * sizeof faults / sizeof *faults; i++) {
+        for (uint64_t nth = 1; open_with(faults[i / 2], nth, 1, sandboxes[i % 2]); nth++) {}
+        for (uint64_t nth = 1; open_with(faults[i / 2], nth, UINT64_MAX, sandboxes[i % 2]); nth++) {}
     }
     check(proc_entries("/proc/self/fd") == descriptors, "%u descriptors, at first %u", proc_entries("/proc/self/fd"), descriptors);
     proof_case();

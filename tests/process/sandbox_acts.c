@@ -188,6 +188,8 @@ static int reads_by_the_root_of_proc(void) {
     return opens(folder, "secret", O_RDONLY);
 }
 
+static int writes_about_itself(void) { return close_result(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)); }
+
 static int truncates_outside(void) {
     char path[PATH_ROOM];
     path_in(path, scene->outside, "spare");
@@ -423,7 +425,7 @@ const struct act forbidden_acts[] = {
     ACT(reads_passwords), ACT(reads_outside), ACT(reads_by_a_link), ACT(reads_by_the_parent_folder),
     ACT(reads_by_the_root_of_proc), ACT(lists_outside), ACT(writes_outside), ACT(makes_outside),
     ACT(writes_what_it_may_read), ACT(appends_to_what_it_may_read), ACT(empties_what_it_may_read),
-    ACT(makes_where_it_may_read), ACT(truncates_outside), ACT(removes_outside), ACT(makes_a_folder_outside),
+    ACT(makes_where_it_may_read), ACT(writes_about_itself), ACT(truncates_outside), ACT(removes_outside), ACT(makes_a_folder_outside),
     ACT(makes_a_link_outside), ACT(makes_a_fifo_outside), ACT(moves_it_in), ACT(links_it_in), ACT(changes_the_mode),
     ACT(changes_the_mode_of_what_it_may_read), ACT(changes_the_owner), ACT(changes_the_time), ACT(sets_an_attribute),
     ACT(asks_for_a_handle), ACT(opens_a_handle), ACT(shares_memory), ACT(shares_a_semaphore), ACT(opens_a_message_queue),

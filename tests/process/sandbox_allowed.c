@@ -75,6 +75,17 @@ static int opens_devices(void) {
 
 static int reads_the_program(void) { return close_result(open("/proc/self/exe", O_RDONLY | O_CLOEXEC)); }
 
+static int reads_about_itself(void) {
+    static const char *const files[] = {"/proc/self/statm", "/proc/self/maps", "/proc/self/status", "/proc/self/fd"};
+    char byte;
+    for (unsigned i = 0; i < COUNT(files); i++) {
+        int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || (i < 3 && read(fd, &byte, 1) != 1)) return errno ? errno : EIO;
+        close(fd);
+    }
+    return 0;
+}
+
 static int loads_a_library(void) {
     void *library = dlopen(scene->plugin, RTLD_NOW | RTLD_LOCAL);
     if (!library) (void)fprintf(stderr, "%s\n", dlerror());
@@ -282,7 +293,7 @@ static int kills_its_child(void) {
 #define ACT(function) {#function, function}
 
 const struct act allowed_acts[] = {
-    ACT(reads_a_file), ACT(lists_a_folder), ACT(makes_moves_and_removes), ACT(opens_devices), ACT(reads_the_program),
+    ACT(reads_a_file), ACT(lists_a_folder), ACT(makes_moves_and_removes), ACT(opens_devices), ACT(reads_the_program), ACT(reads_about_itself),
     ACT(loads_a_library), ACT(starts_threads), ACT(ends_a_thread_early), ACT(cancels_a_thread), ACT(maps_memory),
     ACT(signals_itself), ACT(talks_to_itself), ACT(lowers_its_own_limits), ACT(draws_random_numbers),
     ACT(has_no_privileges_and_no_core),
