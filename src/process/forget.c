@@ -20,6 +20,7 @@ void rni_process_forget(rn_runtime *runtime) {
     if (!processes) return;
     for (uint32_t i = 0; i < processes->count; i++) forget_process(&processes->all[i]);
     rni_zygote_forget(&processes->zygote);
+    rni_capsules_forget(processes->capsules);
     rni_os_sandbox_forget(&processes->sandbox);
     rni_os_close(processes->event);
 }

@@ -257,7 +257,7 @@ int main(int argc, char **argv) {
     descriptors_before = proc_entries("/proc/self/fd");
     parents = rn_open(.executor = RN_PROCESSES, .workers = 3, .log = rn_log_nothing);
     const rn_sandbox nothing_more = {.size = sizeof nothing_more};
-    rn_runtime *sandboxed = rn_open(.executor = RN_PROCESSES, .workers = 1, .sandbox = &nothing_more);
+    rn_runtime *sandboxed = rn_open(.executor = RN_PROCESSES, .workers = 1, .sandbox = &nothing_more, .capsules = "/tmp");
     rn_future *first = rn_run(sandboxed, work, .arg = rn_int(1));
     check(rn_kind(rn_result(first)) == RN_INT, "no task runs in a sandbox");
     rn_release(first);
