@@ -478,17 +478,23 @@ typedef struct rn_options {
 /*
  * A sandbox for worker processes, entered after the program's constructors and before the first task. Without one,
  * process mode contains faults, not malice: a worker may do all that the program's user may do, to the program too.
- * In a sandbox a worker gains no privileges, sees no other process (ptrace, signals to it, /proc/PID/mem), makes no
- * socket but AF_UNIX pairs, loads no kernel code, mounts nothing, and opens no file but those below `read` and `write`.
+ * In a sandbox a worker gains no privileges and has none, does nothing to other processes (ptrace, signals, limits,
+ * /proc/PID), makes no socket but pairs, loads no kernel code, mounts nothing, changes neither modes, owners nor times
+ * of files, and opens no file but those below `read` and `write`, the program's own and its libraries as they are
+ * loaded when the runtime opens, /proc/self, /dev/null, /dev/zero, /dev/random and /dev/urandom. What constructors
+ * opened stays open.
+ * Paths are resolved when the runtime opens: RN_INVALID, with the path, for one that is not there. What a sandbox does
+ * not keep from a worker stands in docs/processes.md.
  * The system must have what is asked for (seccomp, Landlock): else rn_open_error() is RN_UNSUPPORTED and names it.
  */
 typedef struct rn_sandbox {
     size_t size RNI_DEFAULT;               /* sizeof(rn_sandbox) */
-    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL; NULL: none
-                                              but the program's own file and libraries */
-    const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed; NULL: none */
-    bool network RNI_DEFAULT;              /* sockets of every family */
-    bool processes RNI_DEFAULT;            /* fork and exec */
+    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL;
+                                              NULL: none */
+    const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed, ends with
+                                              NULL; NULL: none */
+    bool network RNI_DEFAULT;              /* sockets of the internet, IPv4 and IPv6: to this machine too */
+    bool processes RNI_DEFAULT;            /* fork and exec, of what may be executed: they are in the sandbox as well */
 } rn_sandbox;
 
 /*

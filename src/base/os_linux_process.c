@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,6 +43,19 @@ bool rni_os_is_readable(const char *path) { return faccessat(AT_FDCWD, path, R_O
 int rni_os_process(void) { return getpid(); }
 
 int rni_os_parent(void) { return getppid(); }
+
+/* The state follows the name, which is in brackets and may hold any others. */
+bool rni_os_is_stopped(int pid) {
+    char path[32], text[128];
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    const char *end = strrchr(text, ')');
+    return end && (end[1] == ' ') && (end[2] == 'T' || end[2] == 't');
+}
 
 /* The threads are the folders in this one, and a folder has a link from each folder in it, and two more. */
 unsigned rni_os_thread_count(void) {

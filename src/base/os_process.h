@@ -40,6 +40,9 @@ bool rni_os_gains_rights(void);
 
 int rni_os_open_self(int *pidfd); /* of the calling process */
 
+/* Whether a process is stopped, by a signal or a tracer. */
+bool rni_os_is_stopped(int pid);
+
 /* Whether the file can be opened for reading. */
 bool rni_os_is_readable(const char *path);
 

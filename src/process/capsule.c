@@ -123,6 +123,10 @@ rn_value rni_capsules_open(const char *folder, rni_capsules **capsules) {
     return error;
 }
 
+void rni_capsules_forget(const rni_capsules *capsules) {
+    if (capsules) rni_os_close(capsules->folder);
+}
+
 void rni_capsules_close(rni_capsules *capsules) {
     if (!capsules) return;
     rni_os_close(capsules->folder);

@@ -69,6 +69,7 @@ struct rni_processes;
 /* .capsules of a runtime, before its first worker process. NULL is not an error: none are written. */
 rn_value rni_capsules_open(const char *folder, rni_capsules **capsules);
 void rni_capsules_close(rni_capsules *capsules);
+void rni_capsules_forget(const rni_capsules *capsules); /* in a forked child: all but the memory */
 
 /* The thread of the turn: its process died, with that error, in the stage that the turn is in. Writes a capsule if this
  * is a crash and the runtime wants any; what goes wrong is logged. Blocks for as long as the file takes. */

@@ -17,8 +17,8 @@ bool rni_channel_make(rni_channel *channel, int theirs[3]) {
     clear(channel);
     int sockets[2] = {-1, -1};
     int down = rni_os_memory_file(RNI_MAILBOX_BYTES), up = rni_os_memory_file(RNI_MAILBOX_BYTES);
-    channel->out = down >= 0 ? rni_os_map_file(down, RNI_MAILBOX_BYTES, true) : NULL;
-    channel->in = up >= 0 ? rni_os_map_file(up, RNI_MAILBOX_BYTES, true) : NULL;
+    channel->out = down >= 0 ? rni_os_map_shared(down, RNI_MAILBOX_BYTES, true) : NULL;
+    channel->in = up >= 0 ? rni_os_map_shared(up, RNI_MAILBOX_BYTES, true) : NULL;
     channel->copy = rni_alloc(RNI_INLINE_BYTES);
     if (channel->out && channel->in && channel->copy && rni_os_socket_pair(sockets)) {
         channel->socket = sockets[0];
@@ -35,8 +35,8 @@ bool rni_channel_make(rni_channel *channel, int theirs[3]) {
 
 bool rni_channel_join(rni_channel *channel, const int fds[3]) {
     clear(channel);
-    channel->in = rni_os_map_file(fds[0], RNI_MAILBOX_BYTES, false);
-    channel->out = rni_os_map_file(fds[1], RNI_MAILBOX_BYTES, true);
+    channel->in = rni_os_map_shared(fds[0], RNI_MAILBOX_BYTES, false);
+    channel->out = rni_os_map_shared(fds[1], RNI_MAILBOX_BYTES, true);
     channel->copy = rni_alloc(RNI_INLINE_BYTES);
     channel->socket = fds[2];
     return channel->in && channel->out && channel->copy;

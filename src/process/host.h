@@ -16,6 +16,7 @@
 #include "process/capsule.h"
 #include "process/channel.h"
 #include "process/names.h"
+#include "process/sandbox.h"
 #include "process/zygote.h"
 
 /* A future of a run that a task in the process started. */
@@ -51,6 +52,8 @@ typedef struct rni_processes {
     rn_runtime *runtime;
     rni_mutex lock;      /* below every other lock */
     rni_zygote zygote;   /* guarded */
+    uint32_t first;      /* guarded: number of the first worker of this zygote */
+    rni_os_sandbox sandbox; /* constant */
     uint32_t count;      /* constant: threads of the pool, and one for callers */
     rni_process *all;    /* by the number of the thread; the last: the callers' */
     rni_mutex callers;   /* held by the thread that uses theirs */
@@ -60,6 +63,7 @@ typedef struct rni_processes {
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;
+    struct rni_watched *watched; /* the watcher's */
 } rni_processes;
 
 /* Whether it is still the process that it was, and not its successor. */
@@ -76,6 +80,10 @@ void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The run that is at work now: it is told what it must know. Returns the one before. */
 rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */
+
+/* forget.c: in a forked child. Whoever gives a descriptor back says first that it is not there any more (is_up, -1), so
+ * that no child closes what has that number since. */
+void rni_process_forget(rn_runtime *runtime);
 
 /* proxy.c */
 bool rni_process_work(rni_turn *turn);

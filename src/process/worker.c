@@ -5,15 +5,18 @@
 
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_shared.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/world.h"
+#include "process/sandbox.h"
 #include "process/zygote.h"
 #include "value/value.h"
 
 #define NO_CHANNEL 120 /* exit status: what the zygote gave it is no channel */
 #define BAD_FRAME 121  /* the host said what it never says */
+#define NO_SANDBOX 122 /* it could not enter the one that it was given */
 
 rni_worker_self rni_worker;
 
@@ -217,7 +220,14 @@ bool rni_ask(rni_reader *answer) {
 
 static void lane_init(rni_lane *lane) { (void)lane; }
 
-static const rni_executor client_executor = {.name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init};
+/* What a task forks does not speak with the host. */
+static void forget(rn_runtime *runtime) {
+    (void)runtime;
+    rni_os_close(rni_worker.channel.socket);
+}
+
+static const rni_executor client_executor = {
+    .name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init, .forget = forget};
 
 static bool open_runtime(void) {
     rn_runtime *runtime = rni_world_open();
@@ -236,5 +246,6 @@ void rni_worker_process(const int *fds, uint32_t count) {
     if (count != 3 || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
     rni_client_init();
     rni_os_thread_name("runium worker");
+    if (!rni_sandbox_enter(rni_worker.channel.socket)) exit(NO_SANDBOX);
     for (;;) converse(&none);
 }
