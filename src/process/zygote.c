@@ -260,6 +260,7 @@ static int take_worker(rni_zygote *zygote, uint32_t asked, int *pidfd) {
     if (error || packet.number != asked) return rni_os_close(fd), give_up(zygote, error);
     if (packet.word == RNI_ZYGOTE_REFUSED) return refuse(zygote, packet.value);
     *pidfd = fd;
+    zygote->worker_pid = packet.value;
     return RN_OK;
 }
 

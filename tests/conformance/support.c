@@ -71,6 +71,9 @@ rn_options options_under_test(const rn_options *options) {
     mine.executor = test_executor();
     if (mine.workers == 0) mine.workers = test_workers();
     if (!mine.log) mine.log = log_to_book;
+    /* Tests kill as many workers as they like. */
+    if (mine.executor == RN_PROCESSES && mine.quarantine == 0) mine.quarantine = UINT32_MAX;
+    if (mine.executor == RN_PROCESSES && mine.respawn_rate == 0) mine.respawn_rate = UINT32_MAX;
     return mine;
 }
 
