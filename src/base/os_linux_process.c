@@ -21,7 +21,7 @@
 
 #include "base/os_process.h"
 
-_Static_assert(RNI_OS_KILL == SIGKILL && RNI_OS_TERMINATE == SIGTERM, "signals have the numbers of the system");
+_Static_assert(RNI_OS_KILL == SIGKILL && RNI_OS_TERMINATE == SIGTERM && RNI_OS_CPU_EXCEEDED == SIGXCPU, "signals have the numbers of the system");
 
 /* ------------------------------------------------------------------------------------------------
  * Facts

@@ -1,3 +1,6 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -14,6 +17,7 @@
 
 #include "base/fault.h"
 #include "base/memory.h"
+#include "base/os.h"
 #include "base/os_shared.h"
 
 #define SEALS_OF_SIZE (F_SEAL_SHRINK | F_SEAL_GROW)
@@ -136,7 +140,14 @@ const char *rni_os_signal_name(int signal) {
     }
 }
 
-void rni_os_poll(const int *fds, bool *ready, size_t count) {
+static int poll_until(struct pollfd *polled, size_t count, int64_t deadline_ns) {
+    int64_t left = deadline_ns < 0 ? 0 : deadline_ns - rni_os_now();
+    if (left < 0) left = 0;
+    struct timespec time = {.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
+    return ppoll(polled, count, deadline_ns < 0 ? NULL : &time, NULL);
+}
+
+void rni_os_poll(const int *fds, bool *ready, size_t count, int64_t deadline_ns) {
     struct pollfd *polled = rni_alloc(count * sizeof *polled);
     if (!polled) { /* without memory it is a look now and then */
         poll(NULL, 0, 10);
@@ -144,7 +155,7 @@ void rni_os_poll(const int *fds, bool *ready, size_t count) {
         return;
     }
     for (size_t i = 0; i < count; i++) polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    int found = poll(polled, count, -1);
+    int found = poll_until(polled, count, deadline_ns);
     for (size_t i = 0; i < count; i++) ready[i] = found > 0 && polled[i].revents != 0;
     rni_free(polled);
 }

@@ -85,7 +85,7 @@ bool rni_os_has_more_rights(void); /* the environment is not to be believed */
 /* ------------------------------------------------------------------------------------------------
  * The zygote and its workers
  */
-enum { RNI_OS_KILL = 9, RNI_OS_TERMINATE = 15 }; /* signals */
+enum { RNI_OS_KILL = 9, RNI_OS_TERMINATE = 15, RNI_OS_CPU_EXCEEDED = 24 }; /* signals */
 
 void rni_os_close_on_exec(int fd);
 
@@ -125,5 +125,9 @@ void rni_os_signal_group(int leader, int signal); /* the leader, wherever it is,
 void rni_os_kill_group(int leader);
 
 _Noreturn void rni_os_end_process(int status);
+
+/* What tells how much memory that child's process uses, while it lives. -1: it cannot be told. */
+int rni_os_open_memory(int pid, int pidfd);
+uint64_t rni_os_memory_used(int memory); /* resident bytes; 0: unknown */
 
 #endif

@@ -35,7 +35,7 @@ bool rn_stopping(const rn_call *call) {
     uint32_t told = rni_told(call->runtime);
     const rni_plan *plan = rni_run_plan(call->run);
     bool drains = phase == RNI_DRAINING || (told & RNI_TOLD_DRAIN);
-    return phase == RNI_STOPPING || (told & (RNI_TOLD_STOP | RNI_TOLD_HALT)) || (drains && plan && plan->times == RN_ENDLESS);
+    return phase == RNI_STOPPING || (told & (RNI_TOLD_STOP | RNI_TOLD_HALT | RNI_TOLD_LATE)) || (drains && plan && plan->times == RN_ENDLESS);
 }
 
 rn_runtime *rn_runtime_of(const rn_call *call) { return rni_runtime_handle(call->runtime); }

@@ -167,3 +167,24 @@ void rni_completion_sleep(rni_completion *completion, int64_t deadline_ns) {
     } while (!rni_cas_acq_rel(&completion->word, &word, word | RNI_WAITED));
     rni_os_wait(&completion->word, (uint32_t)(word | RNI_WAITED), deadline_ns);
 }
+
+/* GCOVR_EXCL_START: for waits of worker processes, which leave no counts; tests/process/overtime.c */
+void rni_completion_sleep_unless(rni_completion *completion, int64_t deadline_ns, rni_a32 *gone) {
+    uint64_t word = rni_load_acquire(&completion->word); /* pairs with complete */
+    do {
+        if (rni_is_over(word)) return;
+        /* As above; and Dekker with rouse, after *gone was set: it sees WAITED, or we see that. */
+    } while (!rni_cas_seq_cst(&completion->word, &word, word | RNI_WAITED));
+    if (rni_load_seq_cst(gone)) return; /* pairs with who sets it */
+    rni_os_wait(&completion->word, (uint32_t)(word | RNI_WAITED), deadline_ns);
+}
+
+void rni_completion_rouse(rni_completion *completion) {
+    uint64_t word = rni_load_seq_cst(&completion->word); /* Dekker with sleep_unless */
+    do {
+        if (rni_is_over(word) || !(word & RNI_WAITED)) return;
+        /* The word moves: one who is about to sleep on it does not. Others sleep again. */
+    } while (!rni_cas_seq_cst(&completion->word, &word, word & ~RNI_WAITED)); /* pairs with sleep, which looks again */
+    rni_os_wake(&completion->word, INT32_MAX);
+}
+/* GCOVR_EXCL_STOP */

@@ -113,4 +113,8 @@ enum rni_verdict rni_completion_unqueue(rni_completion *completion);
 /* Sleeps until over, or deadline_ns (monotonic; negative: never). May return early. */
 void rni_completion_sleep(rni_completion *completion, int64_t deadline_ns);
 
+/* As that, but not once *gone is not 0. Who sets it (seq_cst) rouses the sleepers afterwards. */
+void rni_completion_sleep_unless(rni_completion *completion, int64_t deadline_ns, rni_a32 *gone);
+void rni_completion_rouse(rni_completion *completion);
+
 #endif

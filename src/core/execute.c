@@ -80,9 +80,9 @@ static void call_success_or_error(rni_turn *turn, const rni_hooks *hooks) {
     call->hook = "";
 }
 
-static void enter_stage(rni_turn *turn, enum rni_stage stage) {
+static bool enter_stage(rni_turn *turn, enum rni_stage stage) {
     turn->stage = stage;
-    if (turn->publish) turn->publish(turn);
+    return !turn->publish || turn->publish(turn);
 }
 
 static __attribute__((noinline)) void take_failure(rni_turn *turn, rn_value error) {
@@ -113,19 +113,21 @@ static inline void call_function(rni_turn *turn) {
     turn->stage = RNI_STAGE_ON_ITER;
 }
 
-static void call_on_iter(rni_turn *turn) {
-    enter_stage(turn, RNI_STAGE_ON_ITER);
+static bool call_on_iter(rni_turn *turn) {
+    if (!enter_stage(turn, RNI_STAGE_ON_ITER)) return false;
     call_outcome_hook(turn, rni_run_hooks(turn->call.run)->on_iter, "on_iter", RN_ON_ITER);
+    return true;
 }
 
-static void call_final_hooks(rni_turn *turn) {
+static bool call_final_hooks(rni_turn *turn) {
     const rni_hooks *hooks = rni_run_hooks(turn->call.run);
     if (turn->stage <= RNI_STAGE_OUTCOME) {
-        enter_stage(turn, RNI_STAGE_OUTCOME);
+        if (!enter_stage(turn, RNI_STAGE_OUTCOME)) return false;
         call_success_or_error(turn, hooks);
     }
-    enter_stage(turn, RNI_STAGE_FINISHED);
+    if (!enter_stage(turn, RNI_STAGE_FINISHED)) return false;
     call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
+    return true;
 }
 
 /* Ends the run, all hooks being done. */
@@ -162,15 +164,15 @@ static void drop_outcome(rni_turn *turn) {
 INLINED bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
-        if (turn->call.run->flags & RNI_HOOKS) call_on_iter(turn);
+        if ((turn->call.run->flags & RNI_HOOKS) && !call_on_iter(turn)) return false;
         turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
         if (!turn->plan || !has_further_iterations(turn)) break;
         if (turn->plan->every > 0) return false;
         drop_outcome(turn);
-        enter_stage(turn, RNI_STAGE_FUNCTION);
+        if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false;
         call_function(turn);
     }
-    if (turn->call.run->flags & RNI_HOOKS) call_final_hooks(turn);
+    if ((turn->call.run->flags & RNI_HOOKS) && !call_final_hooks(turn)) return false;
     turn->stage = RNI_STAGE_END;
     return true;
 }

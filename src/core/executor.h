@@ -48,7 +48,7 @@ typedef struct rni_executor {
     void (*completing)(rn_runtime *runtime, rni_run *run);
 
     /* Any thread, before a run is made of a task: none, or why it cannot run here. NULL: each can. No locks. */
-    rn_value (*accept)(const rn_task *task);
+    rn_value (*accept)(rn_runtime *runtime, const rn_task *task);
 
     /* Whoever runs a turn, as rni_turn_work(), in another process; NULL: it is run where it is. */
     bool (*work)(struct rni_turn *turn);

@@ -28,10 +28,7 @@ rni_run *rni_run_make(rn_runtime *runtime) {
     return run;
 }
 
-rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
-    rni_thread *self = rni_thread_get();
-    rni_plan *plan = self ? rni_slab_take(&self->slabs[RNI_CLASS_PLAN], RNI_PLAN_STRIDE) : NULL;
-    if (!plan) return NULL;
+static void init_plan(rni_plan *plan, rni_run *run, int64_t born) {
     rni_store_relaxed(&plan->name[0], 0);
     rni_store_relaxed(&plan->next_start, 0);
     rni_store_relaxed(&plan->born, (uint64_t)born);
@@ -46,7 +43,23 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
     plan->last_worker = 0;
     plan->has_updated = plan->has_outcome = false;
     rni_store_release(&run->plan, plan); /* pairs with the acquire load of the pending list */
+}
+
+rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
+    rni_thread *self = rni_thread_get();
+    rni_plan *plan = self ? rni_slab_take(&self->slabs[RNI_CLASS_PLAN], RNI_PLAN_STRIDE) : NULL;
+    if (plan) init_plan(plan, run, born);
     return plan;
+}
+
+rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds) {
+    rni_thread *self = rni_thread_get();
+    rni_bounded_plan *bounded = self ? rni_slab_take(&self->slabs[RNI_CLASS_BOUNDED], RNI_BOUNDED_STRIDE) : NULL;
+    if (!bounded) return NULL;
+    bounded->bounds = *bounds;
+    init_plan(&bounded->plan, run, born);
+    run->flags |= RNI_BOUNDED;
+    return &bounded->plan;
 }
 
 void rni_plan_set_name(rni_plan *plan, const char *name) {
@@ -64,7 +77,8 @@ void rni_run_free(rni_run *run) {
     /* The generation first: a stale handle is found out from now on. */
     rni_store_release(&run->generation, rni_load_relaxed(&run->generation) + 1); /* pairs with the checks of handles */
     rni_store_relaxed(&run->done.word, RN_DONE | RNI_SETTLED);
-    if (plan) rni_slab_give(slab_of(RNI_CLASS_PLAN), plan, RNI_CLASS_PLAN);
+    enum rni_class plan_class = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN;
+    if (plan) rni_slab_give(slab_of(plan_class), plan, plan_class);
     rni_slab_give(slab_of(RNI_CLASS_RUN), run, RNI_CLASS_RUN);
 }
 

@@ -19,6 +19,7 @@
 #define RNI_DETACHED 32u
 #define RNI_KIT 128u       /* its runtime has a test kit */
 #define RNI_REMOTE 256u    /* in a worker process: stands for a run of the host's, see remote.h */
+#define RNI_BOUNDED 512u   /* its plan has bounds */
 #define RNI_COUNTED_IN 64u /* counts against .queue_limit until it begins */
 
 typedef struct rni_hooks {
@@ -53,6 +54,18 @@ typedef struct rni_plan {
     rni_a64 name[RNI_NAME_WORDS]; /* zero: the origin's */
 } rni_plan;
 
+/* What an iteration or hook may use: .timeout and .limits of its task. 0: as much as it likes. */
+typedef struct rni_bounds {
+    int64_t timeout, cpu;
+    uint64_t address_space, open_files, memory;
+} rni_bounds;
+
+/* The plan of a run with bounds: larger than others, so that those stay small. */
+typedef struct rni_bounded_plan {
+    rni_plan plan;
+    rni_bounds bounds;
+} rni_bounded_plan;
+
 typedef struct rni_run {
     rni_completion done;
     rn_task_fn *function;
@@ -66,10 +79,14 @@ typedef struct rni_run {
 
 static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side(run); }
 static inline rni_plan *rni_run_plan(rni_run *run) { return rni_load_relaxed(&run->plan); }
+static inline const rni_bounds *rni_run_bounds(rni_run *run) {
+    return run->flags & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL;
+}
 static inline uint32_t rni_run_runtime(rni_run *run) { return rni_load_relaxed(&run->place) & 0xffff; }
 
 _Static_assert(sizeof(rni_run) <= RNI_RUN_STRIDE && sizeof(rni_hooks) <= RNI_RUN_SIDE, "a run fits its slab");
 _Static_assert(sizeof(rni_plan) <= RNI_PLAN_STRIDE && sizeof(rni_node) <= RNI_NODE_STRIDE, "so do plan and node");
+_Static_assert(sizeof(rni_bounded_plan) <= RNI_BOUNDED_STRIDE, "and a plan with bounds");
 
 /* What a function or hook sees. On the stack of the thread that runs it. */
 struct rn_call {
@@ -102,6 +119,7 @@ rni_run *rni_future_run(rn_future *future, const char *function);
 
 rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */
+rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds); /* the same; once run->flags are set */
 /* In whole words, zeros after its end: so the pending list may read it while it changes. */
 void rni_plan_set_name(rni_plan *plan, const char *name);
 void rni_run_free(rni_run *run);      /* its value is dropped already */

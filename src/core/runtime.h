@@ -90,7 +90,8 @@ static inline enum rni_phase rni_phase(rn_runtime *runtime) {
     return (enum rni_phase)rni_load_seq_cst(&runtime->phase); /* pairs with the swap in rn_close */
 }
 
-enum rni_told { RNI_TOLD_STOP = 1, RNI_TOLD_DRAIN = 2, RNI_TOLD_HALT = 4 }; /* rn_stop(); rn_close(): draining, stopping */
+/* rn_stop(); rn_close(): draining, stopping; the current stage: is over its time, was sent SIGTERM. */
+enum rni_told { RNI_TOLD_STOP = 1, RNI_TOLD_DRAIN = 2, RNI_TOLD_HALT = 4, RNI_TOLD_LATE = 8, RNI_TOLD_TERM = 16 };
 static inline uint32_t rni_told(const rn_runtime *runtime) {
     return runtime->told ? rni_load_relaxed(runtime->told) : 0;
 }

@@ -30,11 +30,12 @@
 #define RNI_GROUPS_MAX 126u
 #define RNI_AHEAD 8u
 
-enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASSES };
+enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
 
 #define RNI_RUN_STRIDE 64u
 #define RNI_RUN_SIDE 32u
 #define RNI_PLAN_STRIDE 192u
+#define RNI_BOUNDED_STRIDE 256u /* a plan, and what the run may use */
 #define RNI_NODE_STRIDE 32u
 #define RNI_RUNTIME_STRIDE 1024u
 
@@ -72,6 +73,7 @@ static inline uint32_t rni_stride(enum rni_class class_of) {
     switch (class_of) {
     case RNI_CLASS_RUN: return RNI_RUN_STRIDE;
     case RNI_CLASS_PLAN: return RNI_PLAN_STRIDE;
+    case RNI_CLASS_BOUNDED: return RNI_BOUNDED_STRIDE;
     case RNI_CLASS_NODE: return RNI_NODE_STRIDE;
     default: return RNI_RUNTIME_STRIDE;
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "core/bounds.h"
 #include "core/executor.h"
 #include "core/grown.h"
 #include "core/lane.h"
@@ -12,12 +13,6 @@
 #include "value/value.h"
 
 static const rni_grown grown_task = {"rn_task", offsetof(rn_task, arg), sizeof(rn_task)};
-
-static rn_value check_duration(const char *field, int64_t duration) {
-    if (duration >= 0 && duration <= RN_DURATION_MAX) return rni_none();
-    return rn_error(RN_INVALID, ".%s is %lld ns; accepted are 0 to %lld ns (36525 days)", field, (long long)duration,
-                    (long long)RN_DURATION_MAX);
-}
 
 /* Resolves the text form of one field into the number. */
 static rn_value read_text(const char *field, const char *text, int64_t *number,
@@ -38,10 +33,27 @@ static rn_value read_times(rn_task *task) {
         error = rn_error(RN_INVALID, ".every_text: \"%.80s\" is no period; accepted is more than 0", task->every_text);
     if (rni_is_none(error)) error = read_text("start_in", task->start_in_text, &task->start_in, rn_parse_duration);
     if (rni_is_none(error)) error = read_text("at", task->at_text, &task->at, rn_parse_time);
-    if (rni_is_none(error)) error = check_duration("every", task->every);
-    if (rni_is_none(error)) error = check_duration("start_in", task->start_in);
+    if (rni_is_none(error)) error = rni_check_duration("every", task->every);
+    if (rni_is_none(error)) error = rni_check_duration("start_in", task->start_in);
     if (rni_is_none(error) && task->at != 0 && (task->start_in > 0 || task->start_in_text))
         error = rn_error(RN_INVALID, ".at and .start_in are both given; accepted is one of them");
+    return error;
+}
+
+/* A task as this build knows it, and what it points to. */
+struct whole {
+    rn_task task;
+    rn_limits limits;
+};
+
+static rn_value read_bounds(struct whole *whole) {
+    rn_task *task = &whole->task;
+    rn_value error = read_text("timeout", task->timeout_text, &task->timeout, rn_parse_duration);
+    if (rni_is_none(error) && task->timeout_text && task->timeout == 0)
+        error = rn_error(RN_INVALID, ".timeout_text: \"%.80s\" is no limit; accepted is more than 0", task->timeout_text);
+    if (rni_is_none(error)) error = rni_check_duration("timeout", task->timeout);
+    if (rni_is_none(error) && task->limits) error = rni_limits_read(task->limits, &whole->limits);
+    if (task->limits) task->limits = &whole->limits;
     return error;
 }
 
@@ -54,10 +66,15 @@ static uint64_t times_given(const rn_task *task) {
            (uintptr_t)task->start_in_text | (uintptr_t)task->at_text;
 }
 
+static uint64_t bounds_given(const rn_task *task) {
+    return (uint64_t)task->timeout | (uintptr_t)task->timeout_text | (uintptr_t)task->limits;
+}
+
 static bool is_timed(const rn_task *task) { return times_given(task) != 0; }
+static bool is_bounded(const rn_task *task) { return bounds_given(task) != 0; }
 
 static bool needs_plan(const rn_task *task) {
-    return (times_given(task) | (uintptr_t)task->name) != 0 || task->times > 1;
+    return (times_given(task) | bounds_given(task) | (uintptr_t)task->name) != 0 || task->times > 1;
 }
 
 /* Nothing has to be worked out, and nothing can be wrong: so it is with almost every run. */
@@ -75,14 +92,15 @@ static rn_value check_task(const rn_task *task) {
 }
 
 /* The task to go by: the caller's own, where nothing in it has to be worked out. */
-static rn_value read_task(const rn_task **task, rn_task *whole) {
+static rn_value read_task(const rn_task **task, struct whole *whole) {
     rn_value error = rni_none();
-    if (!*task || (*task)->size != sizeof **task || is_timed(*task)) {
-        error = *task ? rni_grown_read(&grown_task, *task, whole) : rn_error(RN_INVALID, "the task is NULL");
-        if (rni_is_none(error)) *task = whole;
+    if (!*task || (*task)->size != sizeof **task || is_timed(*task) || is_bounded(*task)) {
+        error = *task ? rni_grown_read(&grown_task, *task, &whole->task) : rn_error(RN_INVALID, "the task is NULL");
+        if (rni_is_none(error)) *task = &whole->task;
     }
     if (rni_is_none(error)) error = check_task(*task);
-    return rni_is_none(error) && is_timed(*task) ? read_times(whole) : error;
+    if (rni_is_none(error) && is_timed(*task)) error = read_times(&whole->task);
+    return rni_is_none(error) && is_bounded(*task) ? read_bounds(whole) : error;
 }
 
 static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
@@ -94,7 +112,8 @@ static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
 
 static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     int64_t now = rni_now(runtime);
-    rni_plan *plan = rni_run_add_plan(run, now);
+    rni_bounds bounds = rni_bounds_of(task);
+    rni_plan *plan = is_bounded(task) ? rni_run_add_bounded_plan(run, now, &bounds) : rni_run_add_plan(run, now);
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
@@ -207,7 +226,8 @@ static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admis
 /* Starts a run that was counted in. NULL: *error says why not. */
 static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_task *task, uint32_t flags,
                                 rn_value *error) {
-    if (runtime->executor->accept) *error = runtime->executor->accept(task);
+    if (is_bounded(task) && !runtime->executor->work) *error = rni_bounds_refused(task);
+    if (rni_is_none(*error) && runtime->executor->accept) *error = runtime->executor->accept(runtime, task);
     if (!rni_is_none(*error)) return NULL;
     if (runtime->is_threadless && is_timed(task)) {
         *error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
@@ -271,7 +291,7 @@ static rn_future *start_plain(rn_runtime *runtime, uint64_t serial, const rn_tas
 
 static rn_future *start_any(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
     int code;
-    rn_task whole;
+    struct whole whole;
     rn_future *future = NULL;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
     uint64_t serial = runtime ? rni_runtime_serial(runtime, handle) : 0;

@@ -33,10 +33,11 @@ typedef struct rni_turn {
     enum rni_stage stage;  /* the next, or the current one */
     uint32_t era;          /* of the process that it began in */
     uint64_t failed;       /* iterations that failed here, and that the host has not been told of */
-    void (*publish)(struct rni_turn *turn); /* called when a stage begins, but the first; NULL: nobody wants to know */
+    /* Called when a stage begins, but the first; NULL: nobody wants to know. False: it is not to be begun here. */
+    bool (*publish)(struct rni_turn *turn);
 } rni_turn;
 
-/* Goes on from its stage. True: the end, all hooks are done. False: the run waits for its next tick. */
+/* Goes on from its stage. True: the end, all hooks are done. False: the run waits for its next tick, or publish() said no. */
 bool rni_turn_work(rni_turn *turn);
 
 /* For a turn whose stages are run in another process. */

@@ -25,6 +25,7 @@ struct batch {
     uint32_t count;   /* in the batch; those taken out of it again are not */
     uint32_t over;    /* of which the result was read */
     uint32_t message;
+    uint32_t number;  /* of the process */
     size_t at;        /* of the next result */
     bool is_revoked;
     rni_run *late[RNI_BATCH_MOST]; /* run alone once the batch is over */
@@ -34,7 +35,8 @@ struct batch {
 /* ---- what goes into it ---- */
 
 static bool is_plain(const struct batch *batch, rni_run *run) {
-    return !(run->flags & (RNI_HOOKS | RNI_KIT)) && !rni_run_plan(run) && rni_phase(batch->runtime) != RNI_STOPPING;
+    return !(run->flags & (RNI_HOOKS | RNI_KIT)) && !rni_run_plan(run) && rni_phase(batch->runtime) != RNI_STOPPING &&
+           !rni_quarantine_holds(&batch->processes->quarantine, run->function);
 }
 
 static bool is_small(rn_value value) {
@@ -79,7 +81,9 @@ static void give_back_from(struct batch *batch, uint32_t first) {
 }
 
 static void collect(struct batch *batch, rni_run *first) {
+    uint64_t left = rni_recycle_turns_left(batch->processes, batch->process);
     uint32_t most = batch->process->batch_most ? batch->process->batch_most : 1;
+    if (most > left) most = (uint32_t)left;
     for (rni_run *run = first; run; run = batch->count < most ? rni_pool_take(batch->runtime) : NULL) {
         if (!is_plain(batch, run)) {
             RNI_ASSERT(rni_pool_push_back(batch->runtime, run)); /* there is room: it came from there */
@@ -171,6 +175,7 @@ static bool take_result(struct batch *batch, rn_value *value) {
 
 static void finish(struct batch *batch, rni_run *run, rn_value value) {
     rni_drop(run->done.value);
+    rni_quarantine_clear_function(&batch->processes->quarantine, run->function);
     if (batch->lane) rni_count(&batch->lane->started);
     if (batch->lane && rni_is_error(value)) rni_count(&batch->lane->failed);
     rni_run_complete(batch->runtime, batch->lane, run, value);
@@ -196,7 +201,10 @@ static bool take_results(struct batch *batch, uint32_t done) {
 
 /* The batch is done with: what is left of it is run one by one, as turns. */
 static void close_batch(struct batch *batch) {
-    batch->process->is_busy = false;
+    rni_process *process = batch->process;
+    process->is_busy = false;
+    if (rni_process_is(process, batch->number) && !rni_recycle(batch->processes, process, batch->over))
+        rni_process_let_be(batch->processes, process, NULL);
     for (uint32_t i = 0; i < batch->late_count; i++) rni_run_execute_begun(batch->runtime, batch->late[i]);
 }
 
@@ -318,18 +326,24 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
     struct batch batch = {.runtime = runtime, .processes = processes, .process = process,
                    .lane = rni_lane_of(rni_load_relaxed(&runtime->serial))};
     rn_value error = rni_none();
+    rni_run *none;
     if (process->is_single || !is_plain(&batch, run)) {
         process->is_single = false;
         rni_run_execute(runtime, run);
         return;
     }
+    if (!rni_process_take(processes, process, NULL, &none, &error)) {
+        rni_drop(error); /* it is met again, and then it is the run's */
+        rni_run_execute(runtime, run);
+        return;
+    }
+    batch.number = process->number;
     collect(&batch, run);
-    if (batch.count > 0 && rni_process_ensure(processes, process, &error) && send(&batch)) {
+    if (batch.count > 0 && send(&batch)) {
         process->is_busy = true;
         await_and_end(&batch);
         return;
     }
-    rni_drop(error); /* it is met again, and then it is the run's */
     for (uint32_t i = 0; i < batch.count; i++) batch.late[batch.late_count++] = batch.runs[i];
     close_batch(&batch);
 }

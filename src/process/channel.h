@@ -30,6 +30,7 @@ typedef struct rni_mailbox {
     rni_a32 buffers;  /* of the message: how many the socket brings */
     _Alignas(64) rni_a64 begun; /* the worker's: which of the host's messages it works on, and how many runs of it have begun */
     rni_a64 done;               /* the worker's: likewise, and how many of its results are there */
+    rni_a64 since;              /* the worker's: the moment (rni_os_now) at which the turn there began, if it has bounds */
     _Alignas(64) unsigned char bytes[RNI_INLINE_BYTES];
     unsigned char results[RNI_RESULTS_BYTES]; /* the worker's: of a batch */
 } rni_mailbox;

@@ -4,10 +4,12 @@
  */
 #include <string.h>
 
+#include "core/bounds.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/schedule.h"
+#include "process/bound.h"
 #include "process/worker.h"
 #include "value/value.h"
 
@@ -46,6 +48,8 @@ static bool put_task(rni_writer *frame, const rn_task *task, uint32_t flags) {
     rni_put_function(frame, (uintptr_t)task->on_success);
     rni_put_function(frame, (uintptr_t)task->on_error);
     rni_put_function(frame, (uintptr_t)task->on_finished);
+    rni_bounds bounds = rni_bounds_of(task);
+    rni_put_bounds(frame, &bounds);
     return rni_put_value(frame, task->arg);
 }
 

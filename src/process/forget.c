@@ -12,6 +12,8 @@
 static void forget_process(const rni_process *process) {
     if (!process->is_up) return;
     rni_os_close(process->pidfd);
+    rni_os_close(process->memory);
+    rni_os_close(process->group);
     rni_os_close(process->channel.socket);
 }
 

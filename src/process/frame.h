@@ -4,7 +4,8 @@
  * They take turns, like two people on a telephone: a frame from the host, one from the worker, and so on.
  *
  *   host to worker                        worker to host
- *   TURN    take a run through a turn     STAGE   a stage begins: what there is so far        -> ANSWER
+ *   TURN    take a run through a turn     STAGE   a stage begins: what there is so far        -> ANSWER: it may, or it
+                                                                                            is called off
  *   ANSWER  to what the worker asked      ENDED   the turn is over: it ended, or it waits
  *   BATCH   run these, one by one         BATCH_ENDED  no more of them: see batch.h
  *   QUIT    end                           ASK ... a function of runium.h, called in a task    -> ANSWER, or a TURN

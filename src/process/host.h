@@ -15,8 +15,13 @@
 #include "core/turn.h"
 #include "process/capsule.h"
 #include "process/channel.h"
+#include "process/limits.h"
 #include "process/names.h"
+#include "process/overtime.h"
+#include "process/quarantine.h"
+#include "process/recycle.h"
 #include "process/sandbox.h"
+#include "process/supply.h"
 #include "process/zygote.h"
 
 /* A future of a run that a task in the process started. */
@@ -25,7 +30,8 @@ typedef struct rni_held {
     uint32_t uses;     /* of the place: part of the number that the process has */
 } rni_held;
 
-/* One worker process, and its thread's end of it. Used by that thread; what others use is guarded by processes->lock. */
+/* One worker process, and its thread's end of it. Used by that thread, while a run is at work in it; all of it is guarded
+ * by processes->lock while none is, and what others use at any time. */
 typedef struct rni_process {
     rni_channel channel; /* made and closed under the lock; whoever nudges holds it */
     rni_names names;
@@ -35,8 +41,18 @@ typedef struct rni_process {
     rni_a32 is_dead;     /* set by the watcher */
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
     bool died_below;     /* just now, in a run that the one at work waited for */
+    unsigned users;      /* guarded: turns and batches of its thread that are under way; 0: it lies idle */
+    rni_a32 waits;       /* its task waits for another run; written by the thread */
+    bool is_replaced;    /* guarded: the one before it, in this place, died */
+    uint64_t turns;      /* that it has done */
+    int memory;          /* tells how much it uses, if anybody asks; or -1 */
+    int pid;             /* for /proc and control groups: never to be signalled */
+    int group;           /* its control group; or -1 */
+    bool has_exceeded;   /* the one that was buried last: used more memory than its group might */
+    rni_stage_limit *deadline; /* guarded: of the innermost turn there that has one; NULL: none */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
+    bool is_ours_to_blame; /* guarded: it died of a signal of ours */
     rni_held *held;
     uint32_t held_count;
 
@@ -60,7 +76,13 @@ typedef struct rni_processes {
     rni_aptr caller;     /* that thread (rni_os_thread_self); written with the lock held */
     rni_a32 news;        /* a futex: moves when a process has ended */
     rni_capsules *capsules; /* constant; NULL: none are written */
+    rni_quarantine quarantine;
+    rni_supply supply;   /* guarded */
+    rni_recycling recycling;
+    rni_memory_groups groups;
     int event;           /* wakes the watcher */
+    int64_t watch_until; /* guarded: when the watcher looks at deadlines next, at the latest; RNI_NEVER */
+    int64_t grace;       /* constant: between two steps of ending a task */
     rni_a32 closing;
     rni_os_thread watcher;
     struct rni_watched *watched; /* the watcher's */
@@ -75,10 +97,17 @@ static inline rni_processes *rni_processes_of(rn_runtime *runtime) { return runt
 
 /* pool.c */
 const rni_executor *rni_process_executor(void);
-bool rni_process_ensure(rni_processes *processes, rni_process *process, rn_value *error); /* it is up */
+rn_value rni_process_make(rni_processes *processes, rni_process *process); /* a new one; with the lock held */
+/* Its thread uses it from now on, so that no other does: a process is there, the run (or NULL) is at work in it, and
+ * *before is the one that was, and waits. */
+bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *run, rni_run **before, rn_value *error);
 void rni_process_kill(rni_processes *processes, rni_process *process);
-/* The run that is at work now: it is told what it must know. Returns the one before. */
-rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
+/* The other end of that. Afterwards it may be another thread's, if nobody uses it. */
+void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before);
+/* The run that is at work is another now: it is told what it must know. NULL: none is. */
+void rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
+void rni_process_tell(rni_processes *processes, rni_process *process); /* the same again; with the lock held */
+void rni_process_watch_until(rni_processes *processes, int64_t deadline); /* at most; with the lock held */
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */
 
 /* forget.c: in a forked child. Whoever gives a descriptor back says first that it is not there any more (is_up, -1), so

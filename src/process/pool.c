@@ -27,6 +27,7 @@ static void take_news(rni_processes *processes) {
             process->ended = ended;
             process->has_ended = true;
         }
+        rni_recycle_ended(processes, ended.number);
         rni_add_acq_rel(&processes->news, 1); /* pairs with the load in bury */
         rni_os_wake(&processes->news, INT32_MAX);
     }
@@ -46,7 +47,8 @@ static rn_value rebuild_zygote(rni_processes *processes) {
 /* With the lock held. */
 static rn_value spawn(rni_processes *processes, rni_process *process) {
     int theirs[3];
-    if (!rni_channel_make(&process->channel, theirs)) return rni_error_no_memory();
+    if (!rni_channel_make(&process->channel, theirs))
+        return rn_error(RN_NO_PROCESSES, "no memory, or no descriptors, for the mailboxes of a worker process");
     bool sent = rni_sandbox_send(&processes->sandbox, process->channel.socket);
     int code = sent ? rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number) : RN_NO_MEMORY;
     for (unsigned tries = 1; code == RN_CLOSED && tries < ZYGOTE_TRIES; tries++) {
@@ -68,6 +70,12 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     rni_store_relaxed(&process->is_dead, 0);
     process->is_up = true;
     process->run = NULL;
+    process->users = 0;
+    process->turns = 0;
+    process->memory = process->group = -1;
+    process->pid = processes->zygote.worker_pid;
+    if (processes->recycling.memory > 0) process->memory = rni_os_open_memory(process->pid, process->pidfd);
+    rni_store_relaxed(&process->waits, 0);
     rni_os_event_raise(processes->event); /* one more to watch */
     return rni_none();
 }
@@ -77,13 +85,9 @@ static rn_value ensure_zygote(rni_processes *processes) {
     return rni_zygote_is_gone(&processes->zygote) ? rebuild_zygote(processes) : rni_none();
 }
 
-bool rni_process_ensure(rni_processes *processes, rni_process *process, rn_value *error) {
-    if (process->is_up) return true;
-    rni_mutex_lock(&processes->lock);
-    *error = ensure_zygote(processes);
-    if (rni_is_none(*error)) *error = spawn(processes, process);
-    rni_mutex_unlock(&processes->lock);
-    return rni_is_none(*error);
+rn_value rni_process_make(rni_processes *processes, rni_process *process) {
+    rn_value error = ensure_zygote(processes);
+    return rni_is_none(error) ? spawn(processes, process) : error;
 }
 
 void rni_process_kill(rni_processes *processes, rni_process *process) {
@@ -130,6 +134,12 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
     rni_names_free(&process->names);
     rni_mutex_lock(&processes->lock);
     process->is_up = false;
+    process->users = 0;
+    process->is_replaced = true;
+    rni_os_close(process->memory);
+    process->has_exceeded = rni_limits_bury(processes, process->number, process->group);
+    rni_supply_ended(processes);
+    process->is_ours_to_blame = rni_overtime_bury(process);
     rni_os_close(process->pidfd);
     rni_channel_close(&process->channel);
     rni_mutex_unlock(&processes->lock);
@@ -170,7 +180,7 @@ static void list(rni_processes *processes, struct rni_watched *watched) {
 }
 
 static void note_death(rni_processes *processes, rni_process *process) {
-    rni_store_release(&process->is_dead, 1); /* pairs with the loads in await_mail */
+    rni_swap_seq_cst(&process->is_dead, 1); /* pairs with the loads in await_mail, and is_abandoned */
     rni_channel_nudge(&process->channel);
     rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
     rni_os_wake(&processes->news, INT32_MAX);
@@ -184,9 +194,25 @@ static void look(rni_processes *processes, const struct rni_watched *watched) {
     if (is_gone) rni_zygote_leave(&processes->zygote);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
-        if (watched->ready[2 + i] && process->is_up && process->number == watched->numbers[i]) note_death(processes, process);
+        watched->ready[2 + i] = watched->ready[2 + i] && process->is_up && process->number == watched->numbers[i];
+        if (watched->ready[2 + i]) note_death(processes, process);
     }
     rni_mutex_unlock(&processes->lock);
+    for (uint32_t i = 0; i < processes->count; i++) /* rni_waits_lock is above ours */
+        if (watched->ready[2 + i]) rni_pool_rouse(processes->runtime, i);
+}
+
+/* With the lock held: what is over its time is ended. Returns until when the watcher may sleep. */
+static int64_t look_at_times(rni_processes *processes) {
+    int64_t overtime = rni_overtime_look(processes), leaving = rni_recycle_look(processes);
+    processes->watch_until = overtime < leaving ? overtime : leaving;
+    return processes->watch_until;
+}
+
+void rni_process_watch_until(rni_processes *processes, int64_t deadline) {
+    if (deadline >= processes->watch_until) return; /* it looks by then */
+    processes->watch_until = deadline;
+    rni_os_event_raise(processes->event);
 }
 
 static void *watch(void *argument) {
@@ -195,9 +221,10 @@ static void *watch(void *argument) {
     rni_os_thread_name("runium/watcher");
     while (!rni_load_acquire(&processes->closing)) { /* pairs with close */
         rni_mutex_lock(&processes->lock);
+        int64_t until = look_at_times(processes);
         list(processes, watched);
         rni_mutex_unlock(&processes->lock);
-        rni_os_poll(watched->fds, watched->ready, watched->count);
+        rni_os_poll(watched->fds, watched->ready, watched->count, until == RNI_NEVER ? -1 : until);
         look(processes, watched);
     }
     return NULL;
@@ -213,6 +240,7 @@ static uint32_t threads_of(const rn_options *options) {
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
     rni_os_sandbox_close(&processes->sandbox);
+    rni_limits_close(processes);
     rni_os_close(processes->event);
     rni_capsules_close(processes->capsules);
     rni_free(processes->watched);
@@ -227,6 +255,11 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
     processes->watched = make_watched(processes->count);
+    processes->watch_until = RNI_NEVER;
+    processes->recycling = (rni_recycling){.after = options->recycle_after, .memory = options->recycle_memory};
+    rni_supply_init(&processes->supply, options->respawn_rate ? options->respawn_rate : RN_RESPAWN_RATE_DEFAULT);
+    processes->quarantine.limit = options->quarantine ? options->quarantine : RN_QUARANTINE_DEFAULT;
+    processes->grace = options->grace ? options->grace : RN_GRACE_DEFAULT;
     processes->event = rni_os_event();
     processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
     rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
@@ -258,6 +291,7 @@ static void quit_all(rni_processes *processes) {
             rni_os_wait(&processes->news, news, deadline);
         }
     }
+    rni_recycle_await(processes, deadline);
 }
 
 static void close_processes(rn_runtime *runtime) {
@@ -272,9 +306,12 @@ static void close_processes(rn_runtime *runtime) {
         process->is_up = false;
         rni_process_let_go(process);
         rni_names_free(&process->names);
+        rni_os_close(process->memory);
+        rni_os_close(process->group);
         rni_os_close(process->pidfd);
         rni_channel_close(&process->channel);
     }
+    rni_recycle_close(processes);
     runtime->processes = NULL; /* before a child could find what is given back now */
     free_processes(processes);
 }
@@ -293,20 +330,43 @@ static void close_pool(rn_runtime *runtime) {
 }
 
 /* With the lock held: what the word of its run, and the phase, say to a process that sees neither. */
-static void tell(rni_processes *processes, rni_process *process) {
+void rni_process_tell(rni_processes *processes, rni_process *process) {
     enum rni_phase phase = rni_phase(processes->runtime);
     uint32_t bits = phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
     if (process->run && rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
+    bits |= rni_overtime_bits(process);
     rni_store_relaxed(&process->channel.out->told, bits); /* it says all by itself: nothing else is published by it */
 }
 
-rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run) {
+bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *run, rni_run **before, rn_value *error) {
     rni_mutex_lock(&processes->lock);
-    rni_run *before = process->run;
-    process->run = run;
-    if (process->is_up) tell(processes, process);
+    bool is_up = process->is_up || rni_supply_process(processes, process, error);
+    if (is_up) {
+        *before = process->run;
+        process->run = run;
+        process->users++;
+        rni_store_relaxed(&process->waits, 0);
+        rni_process_tell(processes, process);
+    }
     rni_mutex_unlock(&processes->lock);
-    return before;
+    return is_up;
+}
+
+void rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run) {
+    rni_mutex_lock(&processes->lock);
+    process->run = run;
+    if (process->is_up) rni_process_tell(processes, process);
+    rni_mutex_unlock(&processes->lock);
+}
+
+void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before) {
+    rni_mutex_lock(&processes->lock);
+    process->run = before;
+    process->users--;
+    rni_store_relaxed(&process->waits, before != NULL); /* for the run that has ended */
+    rni_process_tell(processes, process);
+    rni_supply_idle(processes, process);
+    rni_mutex_unlock(&processes->lock);
 }
 
 static void told(rn_runtime *runtime, rni_run *run) {
@@ -314,7 +374,7 @@ static void told(rn_runtime *runtime, rni_run *run) {
     rni_mutex_lock(&processes->lock);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
-        if (process->is_up && (!run || process->run == run)) tell(processes, process);
+        if (process->is_up && (!run || process->run == run)) rni_process_tell(processes, process);
     }
     rni_mutex_unlock(&processes->lock);
 }
@@ -323,7 +383,7 @@ static rn_value refuse(const char *field) {
     return rn_error(RN_NOT_PORTABLE, "%s is in no loaded file, and cannot be found in a worker process", field);
 }
 
-static rn_value accept(const rn_task *task) {
+static rn_value accept(rn_runtime *runtime, const rn_task *task) {
     if (!rni_names_find((uintptr_t)task->function)) return refuse(".function");
     if (!rni_names_find((uintptr_t)task->on_iter)) return refuse(".on_iter");
     if (!rni_names_find((uintptr_t)task->on_success)) return refuse(".on_success");
@@ -331,7 +391,16 @@ static rn_value accept(const rn_task *task) {
     if (!rni_names_find((uintptr_t)task->on_finished)) return refuse(".on_finished");
     if (!rni_wire_is_portable(task->arg))
         return rn_error(RN_NOT_PORTABLE, ".arg holds a pointer, which means nothing in another process");
-    return rni_none();
+    return rni_limits_accept(rni_processes_of(runtime), task);
+}
+
+static void stats(rn_runtime *runtime, rn_stats *stats) {
+    rni_processes *processes = rni_processes_of(runtime);
+    rni_thread_executor.stats(runtime, stats);
+    rni_mutex_lock(&processes->lock);
+    unsigned up = processes->supply.wanted > 0 ? rni_supply_up(processes) : stats->workers;
+    rni_mutex_unlock(&processes->lock);
+    if (up < stats->workers) stats->workers = up;
 }
 
 static rni_executor table;
@@ -346,6 +415,7 @@ __attribute__((constructor)) static void fill_table(void) {
     table.execute = rni_process_execute;
     table.told = told;
     table.forget = rni_process_forget;
+    table.stats = stats;
 }
 
 const rni_executor *rni_process_executor(void) { return &table; }

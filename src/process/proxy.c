@@ -4,7 +4,9 @@
  */
 #include "base/memory.h"
 #include "core/lane.h"
+#include "process/bound.h"
 #include "process/host.h"
+#include "process/limits.h"
 #include "value/value.h"
 
 /* ---- what goes there ---- */
@@ -47,7 +49,7 @@ static void put_turn(rni_writer *frame, rni_process *process, rni_turn *turn) {
     rni_put_files(frame, &process->names);
     rni_put_8(frame, (uint8_t)turn->stage);
     rni_put_64(frame, call->iteration);
-    rni_put_32(frame, call->run->flags & (RNI_UPDATES | RNI_HOOKS));
+    rni_put_32(frame, call->run->flags & (RNI_UPDATES | RNI_HOOKS | RNI_BOUNDED));
     rni_put_64(frame, rni_run_id(call->run));
     rni_put_64(frame, (uint64_t)rni_now(call->runtime));
     rni_put_64(frame, (uint64_t)call->runtime->opened);
@@ -56,6 +58,7 @@ static void put_turn(rni_writer *frame, rni_process *process, rni_turn *turn) {
     put_plan(frame, turn->plan);
     rni_put_text(frame, rn_name(call));
     put_functions(frame, call->run);
+    if (call->run->flags & RNI_BOUNDED) rni_put_bounds(frame, rni_run_bounds(call->run));
 }
 
 static rn_value put_values(rni_writer *frame, const rni_turn *turn) {
@@ -85,7 +88,7 @@ static rn_value send_turn(rni_process *process, rni_turn *turn) {
 
 /* ---- what comes back ---- */
 
-enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, GONE, GOES_ON };
+enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, REPLACED, GONE, GOES_ON };
 
 #define TRIES 3 /* of a turn whose process dies before it has begun it */
 
@@ -153,8 +156,10 @@ bool rni_process_await_mail(rni_process *process, int64_t deadline) {
     }
 }
 
-static void answer_nothing(rni_process *process) {
+/* To a stage that begins; or that must not. */
+static void answer_stage(rni_process *process, bool is_called_off) {
     rni_writer_begin(&process->channel.frame, RNI_ANSWER);
+    rni_put_8(&process->channel.frame, is_called_off);
     (void)rni_channel_send(&process->channel);
 }
 
@@ -162,8 +167,10 @@ static enum reply take_end(rni_reader *reader, rni_turn *turn, rn_value *error) 
     bool waits;
     if (!rni_take_flag(reader)) {
         if (!take_state(reader, turn, &waits)) return GONE;
+        if (rni_is_error(*error)) return FAILED; /* it was called off */
         return waits ? WAITS : ENDED;
     }
+    rni_drop(*error);
     *error = rni_take_value(reader);
     bool is_good = rni_reader_is_done(reader) && rni_is_error(*error);
     if (!is_good) rni_drop(*error);
@@ -178,13 +185,18 @@ static enum reply take_frame(rni_processes *processes, rni_process *process, rni
     if (frame == RNI_ENDED) return take_end(&reader, turn, error);
     if (frame != RNI_STAGE) return rni_process_serve(processes, process, turn, frame, &reader) ? GOES_ON : GONE;
     if (!take_state(&reader, turn, &waits)) return GONE;
-    answer_nothing(process);
+    if (!rni_overtime_next_stage(processes, process, turn->call.run)) return REPLACED;
+    answer_stage(process, rni_quarantine_refuses(&processes->quarantine, turn, error)); /* its ENDED follows */
     return GOES_ON;
 }
 
-rn_value rni_process_broken(rni_processes *processes, rni_process *process) {
+static void put_away(rni_processes *processes, rni_process *process) {
     rni_process_kill(processes, process);
     rni_drop(rni_process_bury(processes, process));
+}
+
+rn_value rni_process_broken(rni_processes *processes, rni_process *process) {
+    put_away(processes, process);
     return rn_error(RN_CRASHED, "the worker process broke the protocol, and was killed");
 }
 
@@ -199,6 +211,10 @@ static bool has_begun(rni_process *process, uint32_t message) {
     return (int32_t)((uint32_t)(begun >> 32) - message) >= 0;
 }
 
+static void note_death(rni_processes *processes, const rni_process *process, rni_turn *turn, rn_value error) {
+    if (!process->is_ours_to_blame) rni_quarantine_count(&processes->quarantine, turn, error);
+}
+
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
     uint32_t number = process->number, message = rni_load_relaxed(&process->channel.out->count);
     for (;;) {
@@ -209,11 +225,15 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
         }
         if (!rni_process_await_mail(process, -1)) {
             bool begun = has_begun(process, message);
-            *error = rni_process_bury(processes, process);
+            rni_drop(*error);
+            *error = rni_limits_judge(process, turn, rni_process_bury(processes, process));
+            if (begun) note_death(processes, process, turn, *error);
             return begun ? FAILED : NOT_BEGUN;
         }
         enum reply reply = take_frame(processes, process, turn, error);
+        if (reply == GONE) rni_drop(*error);
         if (reply == GONE) *error = rni_process_broken(processes, process);
+        if (reply == GONE) note_death(processes, process, turn, *error);
         if (reply != GOES_ON) return reply == GONE ? FAILED : reply;
     }
 }
@@ -230,14 +250,32 @@ static bool is_resumed(rni_process *process, enum reply *reply, rn_value *error)
 /* One try, in one process. */
 static enum reply take_through(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
     enum reply reply;
+    rni_run *outer;
     bool resumed = is_resumed(process, &reply, error);
-    if (reply == FAILED || (!resumed && !rni_process_ensure(processes, process, error))) return FAILED;
+    if (reply == FAILED) note_death(processes, process, turn, *error);
+    if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
+    if (!rni_process_take(processes, process, turn->call.run, &outer, error)) return FAILED;
+    rni_since since = {turn->stage, turn->call.iteration};
     uint32_t number = process->number;
-    rni_run *outer = rni_process_set_run(processes, process, turn->call.run);
+    rni_stage_limit limit;
     show_iteration(turn, turn->stage);
+    bool had_group = process->group >= 0;
+    if (!rni_limits_apply(processes, process, turn->call.run)) {
+        put_away(processes, process);
+        if (!had_group) *error = rn_error(RN_NO_MEMORY, "the memory of a worker process cannot be limited (.limits.memory)");
+        return had_group ? REPLACED : FAILED; /* it uses more already */
+    }
+    rni_overtime_arm(processes, process, turn, &limit);
     if (!resumed) *error = send_turn(process, turn);
     reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
-    if (rni_process_is(process, number)) (void)rni_process_set_run(processes, process, outer);
+    rni_overtime_disarm(processes, process, &limit);
+    if (reply == ENDED || reply == WAITS) rni_quarantine_clear(&processes->quarantine, turn, since);
+    if (reply == FAILED) *error = rni_overtime_judge(process, &limit, *error);
+    if (limit.timeout > 0 && limit.step >= RNI_WAS_TERMINATED && rni_process_is(process, number)) put_away(processes, process);
+    if (rni_process_is(process, number)) rni_limits_lift(processes, process, turn->call.run);
+    bool is_done = (reply == ENDED || reply == WAITS) && !outer && rni_process_is(process, number);
+    if (is_done && rni_recycle(processes, process, 1)) return reply;
+    if (rni_process_is(process, number)) rni_process_let_be(processes, process, outer);
     return reply;
 }
 
@@ -247,7 +285,7 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
         enum reply reply = take_through(processes, process, turn, &error);
         if (reply == ENDED) return true;
         if (reply == WAITS) return false;
-        if (reply == NOT_BEGUN && tries < TRIES) {
+        if (reply == REPLACED || (reply == NOT_BEGUN && tries < TRIES)) {
             rni_drop(error);
             continue;
         }

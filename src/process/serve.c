@@ -5,7 +5,9 @@
 
 #include "base/memory.h"
 #include "core/world.h"
+#include "process/bound.h"
 #include "process/host.h"
+#include "thread/pool.h"
 #include "value/value.h"
 
 /* ---- futures that the process has numbers for ---- */
@@ -118,6 +120,12 @@ static bool serve_start(rni_process *process, rni_turn *turn, rni_reader *reader
     task.at = (int64_t)rni_take_64(reader);
     task.updates_result = flags & RNI_UPDATES;
     rn_value error = take_functions(reader, &process->names, &task);
+    rni_bounds bounds;
+    rni_take_bounds(reader, &bounds);
+    rn_limits limits = {.size = sizeof limits, .address_space = bounds.address_space, .cpu = bounds.cpu,
+                        .open_files = bounds.open_files, .memory = bounds.memory};
+    task.timeout = bounds.timeout;
+    if (limits.address_space || limits.cpu || limits.open_files || limits.memory) task.limits = &limits;
     task.arg = rni_take_value(reader);
     bool is_good = rni_reader_is_done(reader) && (flags & ~(RNI_UPDATES | RNI_DETACHED)) == 0;
     uint64_t number = 0;
@@ -132,6 +140,16 @@ static bool serve_start(rni_process *process, rni_turn *turn, rni_reader *reader
     return true;
 }
 
+/* For as long as the process lives. */
+static int await_for(rni_process *process, rni_run *run, int64_t timeout, rn_value *error) {
+    rni_worker *worker = rni_self->worker;
+    rni_a32 *gone = worker ? worker->gone : NULL;
+    if (worker) worker->gone = &process->is_dead;
+    int code = rni_await(run, timeout, error);
+    if (worker) worker->gone = gone;
+    return code;
+}
+
 static bool serve_wait(rni_process *process, rni_turn *turn, rni_reader *reader) {
     uint64_t number = rni_take_64(reader);
     int64_t timeout = (int64_t)rni_take_64(reader);
@@ -139,11 +157,13 @@ static bool serve_wait(rni_process *process, rni_turn *turn, rni_reader *reader)
     if (!held || !rni_reader_is_done(reader)) return false;
     rn_value error = rni_none();
     uint32_t of = process->number;
-    int code = rni_await(rni_future_run(held->future, "rn_wait"), timeout, &error);
+    rni_store_relaxed(&process->waits, 1);
+    int code = await_for(process, rni_future_run(held->future, "rn_wait"), timeout, &error);
     if (!rni_process_is(process, of)) { /* it died in a run that was inlined in this wait */
         if (code == RN_DEADLOCK) rni_drop(error);
         return true;
     }
+    rni_store_relaxed(&process->waits, 0);
     rni_writer *frame = begin_answer(process);
     rni_put_32(frame, (uint32_t)code);
     (void)rni_put_value(frame, code == RN_DEADLOCK ? error : rni_none());

@@ -72,6 +72,7 @@ static int spawn(uint32_t number, int *fds, uint32_t count, int *pidfd) {
 
 static void answer(uint32_t number, int error, int pidfd) {
     rni_zygote_packet packet = {.word = error ? RNI_ZYGOTE_REFUSED : RNI_ZYGOTE_SPAWNED, .number = number, .value = error};
+    if (!error) packet.value = zygote.workers[zygote.count - 1].pid;
     (void)rni_os_send_packet(zygote.calls, &packet, sizeof packet, &pidfd, error ? 0 : 1, true);
 }
 

@@ -10,6 +10,7 @@
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/world.h"
+#include "process/bound.h"
 #include "process/sandbox.h"
 #include "process/zygote.h"
 #include "value/value.h"
@@ -56,6 +57,7 @@ static void take_order(rni_reader *reader, rni_order *order) {
     order->missed = rni_take_64(reader);
     rni_take_text(reader, order->name, sizeof order->name);
     take_functions(reader, order);
+    if (order->flags & RNI_BOUNDED) rni_take_bounds(reader, &order->bounds);
     order->arg = rni_take_value(reader);
     order->outcome = rni_take_value(reader);
     order->has_updated = rni_take_flag(reader);
@@ -73,7 +75,7 @@ static rni_run *make_run(const rni_order *order) {
     }
     run->function = order->function;
     rni_store_relaxed(&run->origin, NULL);
-    run->flags = order->flags;
+    run->flags = order->flags & ~RNI_BOUNDED; /* its plan has none: they are the order's */
     if (order->flags & RNI_HOOKS) *rni_run_hooks(run) = order->hooks;
     plan->times = order->times;
     plan->every = order->every;
@@ -106,11 +108,11 @@ static void put_state(rni_writer *writer, rni_turn *turn, bool waits) {
 }
 
 /* Before a stage: what there is so far, in case that this process does not survive it. */
-static void publish(rni_turn *turn) {
+static bool publish(rni_turn *turn) {
     rni_reader answer;
     rni_writer_begin(&rni_worker.channel.frame, RNI_STAGE);
     put_state(&rni_worker.channel.frame, turn, false);
-    (void)rni_ask(&answer);
+    return !(rni_ask(&answer) && rni_take_flag(&answer)); /* called off: the host goes on with the turn by itself */
 }
 
 void rni_worker_send_refusal(rn_value refusal) {
@@ -159,6 +161,7 @@ void rni_worker_end_turn(rni_turn *turn) {
 
 static void run_order(rni_run *run, const rni_order *order) {
     rni_turn turn;
+    rni_bound_turn bound;
     uint64_t outer_id = rni_worker.run_id;
     rni_worker.run_id = order->run_id;
     rni_worker.runtime->is_virtual = order->is_virtual;
@@ -166,9 +169,12 @@ static void run_order(rni_run *run, const rni_order *order) {
     rni_worker.runtime->opened = (int64_t)order->opened;
     rni_store_relaxed(&rni_worker.runtime->virtual_now, order->now);
     rni_worker_begin_turn(&turn, run, order);
+    if (order->flags & RNI_BOUNDED) rni_bound_enter(&bound, run, &order->bounds);
+    if (order->flags & RNI_BOUNDED) rni_store_relaxed(&rni_worker.channel.out->since, (uint64_t)rni_os_now());
     /* Pairs with has_begun: from here on it counts as run. */
     rni_store_release(&rni_worker.channel.out->begun, (uint64_t)order->message << 32 | 1);
     bool is_over = rni_turn_work(&turn);
+    if (order->flags & RNI_BOUNDED) rni_bound_leave(&bound);
     fflush(NULL); /* what it printed is the host's to see, whatever becomes of this process */
     rni_worker_send_end(&turn, !is_over);
     rni_worker_end_turn(&turn);
@@ -211,9 +217,11 @@ static void converse(rni_reader *answer) {
 bool rni_ask(rni_reader *answer) {
     if (rni_os_thread_self() != rni_worker.thread) return false;
     if (rni_worker.is_quiet) rni_worker_talk();
-    if (rni_channel_send(&rni_worker.channel) != RN_OK) return false;
-    converse(answer);
-    return true;
+    rni_bound_pause();
+    bool is_sent = rni_channel_send(&rni_worker.channel) == RN_OK;
+    if (is_sent) converse(answer);
+    rni_bound_resume();
+    return is_sent;
 }
 
 /* ---- the process ---- */

@@ -30,6 +30,7 @@ typedef struct rni_order {
     char name[RN_NAME_MAX + 1];
     rn_task_fn *function;
     rni_hooks hooks;
+    rni_bounds bounds; /* if its flags say so */
     rn_value arg, outcome, updated;
     rn_value refusal; /* why a function of it is not here, or none */
 } rni_order;

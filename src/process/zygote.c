@@ -275,6 +275,7 @@ static int take_worker(rni_zygote *zygote, uint32_t asked, int *pidfd) {
     zygote->stopped_ns = 0;
     if (packet.word == RNI_ZYGOTE_REFUSED) return refuse(zygote, packet.value);
     *pidfd = fd;
+    zygote->worker_pid = packet.value;
     return RN_OK;
 }
 

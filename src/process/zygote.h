@@ -44,6 +44,7 @@ typedef struct rni_zygote {
     rni_os_program program; /* its pidfd is readable when the zygote is gone */
     int pid;                /* for people: never to be signalled */
     int64_t stopped_ns;     /* since when it was found stopped at every look; 0: it was not */
+    int worker_pid;         /* of the worker made last: for /proc, never to be signalled */
     uint32_t next;          /* number of the next worker */
     int refusal;            /* errno of the last SPAWN that the system refused */
 } rni_zygote;
@@ -102,7 +103,7 @@ enum rni_zygote_word {
     RNI_ZYGOTE_UP = 2,     /* cookie, number: process id, build */
     RNI_ZYGOTE_FAILED = 3, /* cookie, value: errno, number: enum rni_zygote_step */
     RNI_ZYGOTE_SPAWN = 4,
-    RNI_ZYGOTE_SPAWNED = 5, /* with the pidfd */
+    RNI_ZYGOTE_SPAWNED = 5, /* value: process id; with the pidfd */
     RNI_ZYGOTE_REFUSED = 6, /* value: errno */
     RNI_ZYGOTE_SIGNAL = 7,  /* value: the signal */
     RNI_ZYGOTE_STOP = 8,

@@ -28,6 +28,9 @@ static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
 }
 
+/* Whoever asked for the wait is not there any more. */
+static bool is_abandoned(const rni_worker *self) { return self->gone && rni_load_seq_cst(self->gone); /* pairs with note_death */ }
+
 static rni_worker *worker_of(rni_run *run) {
     uint32_t place = rni_load_relaxed(&run->place);
     rn_runtime *runtime = rni_world_runtime(place & 0xffff);
@@ -141,7 +144,10 @@ static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
     if (pool->is_kit) rni_pool_poke(pool);
     if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
     if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* as a worker that parks */
-    while (!is_over(run) && !is_due(pool, deadline)) rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
+    while (!is_over(run) && !is_due(pool, deadline) && !is_abandoned(self)) {
+        if (self->gone) rni_completion_sleep_unless(&run->done, machine_deadline(pool, deadline), self->gone);
+        else rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
+    }
     rni_mutex_lock(&rni_waits_lock);
     /* A seeded pool has taken the seat back for us, if the run is over: see rni_pool_completing. */
     bool has_seat = !self->waits_for;
@@ -308,11 +314,21 @@ static bool is_over_soon(rni_run *run) {
     return false;
 }
 
+/* GCOVR_EXCL_START: likewise for worker processes; tests/process/overtime.c */
+void rni_pool_rouse(rn_runtime *runtime, uint32_t index) {
+    rni_mutex_lock(&rni_waits_lock);
+    rni_pool *pool = runtime->pool; /* NULL: its threads have ended */
+    rni_worker *worker = pool && index < pool->threads_max ? rni_load_acquire(&pool->workers[index]) : NULL; /* pairs with start_thread */
+    if (worker && worker->waits_for) rni_completion_rouse(&worker->waits_for->done);
+    rni_mutex_unlock(&rni_waits_lock);
+}
+/* GCOVR_EXCL_STOP */
+
 int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_worker *self = rni_self->worker;
     int64_t deadline = rni_deadline(self->pool->runtime, timeout_ns);
     while (!is_over(run)) {
-        if (is_due(self->pool, deadline)) return RN_TIMED_OUT;
+        if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT;
         /* With a time-out it is not run here: nobody knows how long it takes. */
         bool inlines = deadline < 0 && !self->pool->runtime->executor->work; /* in a process, a crash would take us too */
         if ((inlines && runs_here(self, run, false)) || is_over_soon(run)) continue;

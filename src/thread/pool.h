@@ -39,6 +39,7 @@ typedef struct rni_worker {
     rni_run *waits_for; /* guarded by rni_waits_lock; see await.c */
     rn_call *call;      /* the innermost call, while it waits; guarded as waits_for */
     int64_t deadline;   /* of that wait; guarded as waits_for */
+    rni_a32 *gone; /* its own: not 0 once nobody wants what it waits for any more; NULL: that cannot be */
 } rni_worker;
 
 typedef struct rni_pool {
@@ -97,6 +98,7 @@ static inline bool rni_post_has_some(rni_worker *worker) {
 /* await.c */
 bool rni_pool_waits_for_clock(rni_run *run); /* it is not due */
 int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error);
+void rni_pool_rouse(rn_runtime *runtime, uint32_t index); /* the thread whose *gone was set: it may wait */
 bool rni_pool_is_starved(rni_pool *pool);            /* every thread that could run tasks waits in one */
 bool rni_pool_is_resuming(rni_pool *pool);           /* a blocked worker has what it waits for */
 int64_t rni_pool_first_deadline(rni_pool *pool);     /* of blocked workers */

@@ -144,6 +144,56 @@ RULE(a2_a_run_with_both_forms_of_one_time_is_a_failed_future) {
     assert_story(1, "");
 }
 
+RULE(a2_a_run_with_a_time_limit_that_is_none_is_a_failed_future_that_names_it) {
+    static const int64_t bad[] = {-1, RN_DURATION_MAX + 1, INT64_MIN};
+    static const rn_limits of_no_size = {.size = 0}, too_long = {.size = sizeof(rn_limits), .cpu = -1};
+    rn_runtime *rn = OPEN();
+    rn_task task = scripted_task(1);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        task.timeout = bad[i];
+        assert_refused(rn, &task);
+    }
+    task = scripted_task(1);
+    for (const char *const *text = (const char *const[]){"soon", "0 s", "-1 s", NULL}; *text; text++) {
+        task.timeout_text = *text;
+        assert_refused(rn, &task);
+    }
+    task = scripted_task(1);
+    task.limits = &of_no_size;
+    assert_refused(rn, &task);
+    task.limits = &too_long;
+    rn_future *future = rn_submit(rn, &task);
+    assert_contains(rn_error_message(rn_result(future)), ".limits.cpu");
+    assert_never_started(future, RN_INVALID);
+    task = scripted_task(1);
+    task.timeout = RN_SECONDS(1);
+    task.timeout_text = "1 s";
+    assert_refused(rn, &task);
+    close_runtime(rn);
+    assert_story(1, "");
+}
+
+RULE(a2_a_run_with_limits_that_threads_cannot_have_is_a_failed_future_there) {
+    static const rn_limits limits = {.size = sizeof limits, .open_files = 100};
+    rn_runtime *rn = OPEN();
+    rn_task task = scripted_task(1);
+    task.limits = &limits;
+    task.timeout_text = "10 minutes";
+    rn_future *future = rn_submit(rn, &task);
+    if (rn_is_error(rn_result(future))) {
+        assert_contains(rn_error_message(rn_result(future)), ".timeout");
+        assert_never_started(future, RN_UNSUPPORTED);
+        task.timeout_text = NULL;
+        future = rn_submit(rn, &task);
+        assert_contains(rn_error_message(rn_result(future)), ".limits");
+        assert_never_started(future, RN_UNSUPPORTED);
+        assert_story(1, "");
+    } else {
+        assert_ends_with_int(future, iteration_value(1, 1));
+    }
+    close_runtime(rn);
+}
+
 /* An rn_task as a newer header would declare it: with members at its end that this library does not know. */
 struct newer_task {
     rn_task task;
@@ -160,6 +210,16 @@ RULE(a2_a_task_of_an_unknown_size_is_a_failed_future) {
     }
     close_runtime(rn);
     assert_story(1, "");
+}
+
+RULE(a2_a_task_of_an_older_header_has_none_of_what_came_later) {
+    rn_runtime *rn = OPEN();
+    rn_task task = scripted_task(1);
+    task.size = offsetof(rn_task, timeout);
+    task.timeout = -1; /* whatever lies behind it */
+    task.timeout_text = "no time";
+    assert_ends_with_int(rn_submit(rn, &task), iteration_value(1, 1));
+    close_runtime(rn);
 }
 
 RULE(a2_a_larger_task_is_accepted_if_its_unknown_part_is_zero) {

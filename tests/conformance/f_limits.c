@@ -298,6 +298,31 @@ RULE(f5_an_executor_that_is_none_is_refused) {
     assert_int_equal(rn_close(rn), RN_OK);
 }
 
+static void assert_refused_option(const rn_options *options, const char *field) {
+    rn_runtime *rn = rn_open_with(options);
+    assert_error_code(rn_open_error(rn), RN_INVALID);
+    assert_non_null(strstr(rn_error_message(rn_open_error(rn)), field));
+    assert_int_equal(rn_close(rn), RN_OK);
+}
+
+RULE(f5_options_for_worker_processes_are_refused_by_name_where_there_are_none) {
+    static const rn_sandbox sandbox = {.size = sizeof sandbox};
+    static const struct {
+        rn_options options;
+        const char *field;
+    } bad[] = {
+        {{.size = sizeof(rn_options), .capsules = "/tmp"}, ".capsules"},
+        {{.size = sizeof(rn_options), .grace = 1}, ".grace"},
+        {{.size = sizeof(rn_options), .quarantine = 1}, ".quarantine"},
+        {{.size = sizeof(rn_options), .respawn_rate = 1}, ".respawn_rate"},
+        {{.size = sizeof(rn_options), .recycle_after = 1}, ".recycle_after"},
+        {{.size = sizeof(rn_options), .recycle_memory = 1}, ".recycle_memory"},
+        {{.size = sizeof(rn_options), .sandbox = &sandbox}, ".sandbox"},
+        {{.size = sizeof(rn_options), .executor = RN_PROCESSES, .grace = -1}, ".grace"},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) assert_refused_option(&bad[i].options, bad[i].field);
+}
+
 RULE(f5_options_of_an_unknown_size_are_refused) {
     static const size_t bad[] = {0, 1, sizeof(size_t), SIZE_MAX};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -307,6 +332,15 @@ RULE(f5_options_of_an_unknown_size_are_refused) {
         assert_ends_with_error(rn_run(rn, nothing), RN_INVALID);
         assert_int_equal(rn_close(rn), RN_OK);
     }
+}
+
+RULE(f5_options_of_an_older_header_have_none_of_what_came_later) {
+    rn_options options = options_under_test(&(const rn_options){.workers = 1, .grace = -1, .capsules = "nowhere"});
+    options.size = offsetof(rn_options, capsules);
+    rn_runtime *rn = rn_open_with(&options);
+    assert_true(rn_is_none(rn_open_error(rn)));
+    assert_ends_with_int(rn_run(rn, give_back, .arg = rn_int(1)), 1);
+    assert_int_equal(rn_close(rn), RN_OK);
 }
 
 RULE(f5_larger_options_are_accepted_if_their_unknown_part_is_zero) {

@@ -78,6 +78,9 @@ rn_options options_under_test(const rn_options *options) {
     if (!mine.sandbox) mine.sandbox = sandbox_under_test();
     if (mine.workers == 0) mine.workers = test_workers();
     if (!mine.log) mine.log = log_to_book;
+    /* Tests kill as many workers as they like. */
+    if (mine.executor == RN_PROCESSES && mine.quarantine == 0) mine.quarantine = UINT32_MAX;
+    if (mine.executor == RN_PROCESSES && mine.respawn_rate == 0) mine.respawn_rate = UINT32_MAX;
     return mine;
 }
 

@@ -153,7 +153,7 @@ int main(int argc, char **argv) {
     printf("# seed %" PRIu64 "\n", killer.random);
     if (!make_ledger()) return 2;
     rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = argc > 2 ? (unsigned)atoi(argv[2]) : 4,
-                                  .log = rn_log_nothing);
+                                  .log = rn_log_nothing, .quarantine = UINT32_MAX, .respawn_rate = UINT32_MAX);
     if (rn_is_error(rn_open_error(runtime))) return 2;
     if (canary) atomic_fetch_add(&ledger->executions[3], 1);
     if (pthread_create(&thread, NULL, kill_some, NULL) != 0) return 2;

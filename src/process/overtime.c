@@ -1,0 +1,160 @@
+#include "process/overtime.h"
+
+#include <stdio.h>
+
+#include "base/os_shared.h"
+#include "process/host.h"
+#include "value/value.h"
+
+#define BEGIN_WAIT RN_SECONDS(5)      /* for a process to begin a turn, beyond its time */
+#define LOOK_AGAIN RN_MILLISECONDS(1) /* at a turn that has not begun, at the soonest */
+
+/* ---- arming, by the thread of the process ---- */
+
+static void begin_stage(rni_processes *processes, rni_stage_limit *deadline) {
+    deadline->began = rni_os_now();
+    deadline->next = rni_later(deadline->began, deadline->timeout);
+    deadline->step = RNI_IN_TIME;
+    rni_process_watch_until(processes, deadline->next);
+}
+
+void rni_overtime_arm(rni_processes *processes, rni_process *process, rni_turn *turn, rni_stage_limit *deadline) {
+    const rni_bounds *bounds = rni_run_bounds(turn->call.run);
+    deadline->timeout = bounds ? bounds->timeout : 0;
+    if (deadline->timeout == 0) return;
+    deadline->run = turn->call.run;
+    deadline->message = rni_load_relaxed(&process->channel.out->count) + 1;
+    deadline->has_begun = false; /* the process may be a new one that needs time to start */
+    deadline->sent = rni_os_now();
+    rni_mutex_lock(&processes->lock);
+    deadline->outer = process->deadline;
+    process->deadline = deadline;
+    begin_stage(processes, deadline);
+    rni_mutex_unlock(&processes->lock);
+}
+
+bool rni_overtime_next_stage(rni_processes *processes, rni_process *process, const rni_run *run) {
+    if (!(run->flags & RNI_BOUNDED)) return true;
+    rni_mutex_lock(&processes->lock);
+    rni_stage_limit *deadline = process->deadline;
+    bool is_ours = deadline && deadline->run == run;
+    bool goes_on = !is_ours || deadline->step < RNI_WAS_TERMINATED;
+    if (is_ours && goes_on) deadline->has_begun = true;
+    if (is_ours && goes_on) begin_stage(processes, deadline);
+    if (is_ours && goes_on) rni_process_tell(processes, process);
+    rni_mutex_unlock(&processes->lock);
+    return goes_on;
+}
+
+void rni_overtime_disarm(rni_processes *processes, rni_process *process, rni_stage_limit *deadline) {
+    if (deadline->timeout == 0) return;
+    rni_mutex_lock(&processes->lock);
+    if (process->deadline == deadline) process->deadline = deadline->outer; /* else it was buried */
+    rni_mutex_unlock(&processes->lock);
+}
+
+bool rni_overtime_bury(rni_process *process) {
+    bool is_ours = false;
+    for (rni_stage_limit *deadline = process->deadline; deadline; deadline = deadline->outer)
+        is_ours = is_ours || deadline->step >= RNI_WAS_TERMINATED;
+    process->deadline = NULL;
+    return is_ours;
+}
+
+/* ---- the steps, by the watcher ---- */
+
+uint32_t rni_overtime_bits(const rni_process *process) {
+    enum rni_step step = RNI_IN_TIME;
+    for (rni_stage_limit *deadline = process->deadline; deadline; deadline = deadline->outer)
+        if (deadline->run == process->run) step = deadline->step;
+    return (step >= RNI_WAS_TOLD ? RNI_TOLD_LATE : 0) | (step >= RNI_WAS_TERMINATED ? RNI_TOLD_TERM : 0);
+}
+
+static bool has_begun(rni_process *process, const rni_stage_limit *deadline) {
+    uint64_t begun = rni_load_acquire(&process->channel.in->begun); /* pairs with run_order */
+    return (int32_t)((uint32_t)(begun >> 32) - deadline->message) >= 0;
+}
+
+/* A process that does not take up what it is given is of no use; its turn is begun in another. */
+static void wait_for_begin(rni_process *process, rni_stage_limit *deadline, int64_t now) {
+    bool is_useless = now - deadline->sent > BEGIN_WAIT + deadline->timeout;
+    if (is_useless) rni_os_kill(process->pidfd);
+    deadline->next = is_useless ? RNI_NEVER : rni_later(now, deadline->timeout > LOOK_AGAIN ? deadline->timeout : LOOK_AGAIN);
+}
+
+/* The time counts from when the process began, not from when it was asked to. What it says of that is not trusted. */
+static void note_begin(const rni_process *process, rni_stage_limit *deadline, int64_t now) {
+    int64_t began = (int64_t)rni_load_relaxed(&process->channel.in->since);
+    if (began > deadline->sent && began <= now) deadline->began = began;
+    deadline->next = rni_later(deadline->began, deadline->timeout);
+    deadline->has_begun = true;
+}
+
+static void take_step(rni_processes *processes, rni_process *process, rni_stage_limit *deadline, int64_t now) {
+    if (!deadline->has_begun && !has_begun(process, deadline)) {
+        wait_for_begin(process, deadline, now);
+        return;
+    }
+    if (!deadline->has_begun) note_begin(process, deadline, now);
+    if (deadline->next > now) return;
+    deadline->step++;
+    deadline->next = deadline->step == RNI_WAS_KILLED ? RNI_NEVER : rni_later(now, processes->grace);
+    if (deadline->run == process->run) rni_process_tell(processes, process);
+    if (deadline->step == RNI_WAS_TERMINATED) (void)rni_zygote_signal(&processes->zygote, process->number, RNI_OS_TERMINATE);
+    if (deadline->step == RNI_WAS_KILLED) {
+        (void)rni_zygote_signal(&processes->zygote, process->number, RNI_OS_KILL);
+        rni_os_kill(process->pidfd); /* even if the zygote is stopped */
+    }
+}
+
+static int64_t look_at(rni_processes *processes, rni_process *process, int64_t now) {
+    int64_t first = RNI_NEVER;
+    for (rni_stage_limit *deadline = process->deadline; deadline; deadline = deadline->outer) {
+        if (deadline->next <= now) take_step(processes, process, deadline, now);
+        if (deadline->next < first) first = deadline->next;
+    }
+    return first;
+}
+
+int64_t rni_overtime_look(rni_processes *processes) {
+    int64_t first = RNI_NEVER, now = rni_os_now();
+    for (uint32_t i = 0; i < processes->count; i++) {
+        rni_process *process = &processes->all[i];
+        bool lives = process->is_up && !rni_load_relaxed(&process->is_dead);
+        int64_t next = lives && process->deadline ? look_at(processes, process, now) : RNI_NEVER;
+        if (next < first) first = next;
+    }
+    return first;
+}
+
+/* ---- what is said of it ---- */
+
+static void print_time(char text[32], int64_t ns) {
+    if (ns < 1000000) snprintf(text, 32, "%lld us", (long long)(ns / 1000));
+    else if (ns < RN_SECONDS(10)) snprintf(text, 32, "%lld ms", (long long)(ns / 1000000));
+    else snprintf(text, 32, "%lld s", (long long)(ns / 1000000000));
+}
+
+static const char *end_of(enum rni_step step, bool has_returned) {
+    if (step == RNI_WAS_KILLED) return "SIGKILL ended it";
+    if (step == RNI_WAS_TERMINATED) return has_returned ? "it returned after SIGTERM," : "SIGTERM ended it";
+    return has_returned ? "it returned once it was told to stop," : "it was told to stop and ended its process";
+}
+
+rn_value rni_overtime_error(rn_value cause, int64_t timeout, int64_t taken, enum rni_step step, bool has_returned) {
+    char limit[32], time[32];
+    print_time(limit, timeout);
+    print_time(time, taken);
+    const char *end = end_of(step, has_returned);
+    if (!rni_is_error(cause))
+        return rn_error(RN_OVERTIME, "it took longer than its .timeout of %s: %s after %s", limit, end, time);
+    return rn_error_because(cause, RN_OVERTIME, "it took longer than its .timeout of %s: %s after %s", limit, end, time);
+}
+
+rn_value rni_overtime_judge(const rni_process *process, const rni_stage_limit *deadline, rn_value error) {
+    enum rni_step step = deadline->timeout == 0 ? RNI_IN_TIME : deadline->step;
+    if (step == RNI_IN_TIME) return error;
+    /* It may have died of the one signal while the other was on its way. */
+    if (step == RNI_WAS_KILLED && (process->ended.status & 0x7f) == RNI_OS_TERMINATE) step = RNI_WAS_TERMINATED;
+    return rni_overtime_error(error, deadline->timeout, rni_os_now() - deadline->began, step, false);
+}

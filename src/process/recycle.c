@@ -1,0 +1,97 @@
+#include "process/recycle.h"
+
+#include "base/memory.h"
+#include "base/os_shared.h"
+#include "process/host.h"
+
+#define QUIT_WAIT RN_MILLISECONDS(500)
+
+static bool is_worn(const rni_processes *processes, rni_process *process) {
+    const rni_recycling *recycling = &processes->recycling;
+    if (recycling->after > 0 && process->turns >= recycling->after) return true;
+    return recycling->memory > 0 && rni_os_memory_used(process->memory) > recycling->memory;
+}
+
+/* With the lock held. Without memory for the list it does not get the time to leave by itself. */
+static void let_leave(rni_processes *processes, const rni_process *process) {
+    rni_leaving *leaving = rni_alloc(sizeof *leaving);
+    if (!leaving) {
+        rni_os_kill(process->pidfd);
+        rni_os_close(process->pidfd);
+        rni_os_close(process->group); /* it is swept later */
+        return;
+    }
+    *leaving = (rni_leaving){processes->recycling.first, process->pidfd, process->number, process->group,
+                              rni_os_now() + QUIT_WAIT};
+    processes->recycling.first = leaving;
+    rni_process_watch_until(processes, leaving->deadline);
+}
+
+uint64_t rni_recycle_turns_left(const rni_processes *processes, const rni_process *process) {
+    uint64_t after = processes->recycling.after;
+    if (after == 0) return UINT64_MAX;
+    return after > process->turns ? after - process->turns : 1;
+}
+
+bool rni_recycle(rni_processes *processes, rni_process *process, uint64_t turns) {
+    process->turns += turns;
+    if (!is_worn(processes, process)) return false;
+    rni_writer_begin(&process->channel.frame, RNI_QUIT);
+    (void)rni_channel_send(&process->channel);
+    rni_process_let_go(process);
+    rni_names_free(&process->names);
+    rni_mutex_lock(&processes->lock);
+    let_leave(processes, process);
+    process->is_up = process->is_replaced = false;
+    process->run = NULL;
+    process->users = 0;
+    rni_os_close(process->memory);
+    rni_channel_close(&process->channel); /* the process has its own mapping of what is in it */
+    rni_mutex_unlock(&processes->lock);
+    return true;
+}
+
+static void forget(rni_processes *processes, rni_leaving **link) {
+    rni_leaving *leaving = *link;
+    *link = leaving->next;
+    (void)rni_limits_bury(processes, leaving->number, leaving->group);
+    rni_os_close(leaving->pidfd);
+    rni_free(leaving);
+}
+
+int64_t rni_recycle_look(rni_processes *processes) {
+    int64_t first = RNI_NEVER, now = rni_os_now();
+    for (rni_leaving **link = &processes->recycling.first; *link;) {
+        if ((*link)->deadline <= now) {
+            rni_os_kill((*link)->pidfd);
+            forget(processes, link);
+            continue;
+        }
+        if ((*link)->deadline < first) first = (*link)->deadline;
+        link = &(*link)->next;
+    }
+    return first;
+}
+
+void rni_recycle_ended(rni_processes *processes, uint32_t number) {
+    for (rni_leaving **link = &processes->recycling.first; *link; link = &(*link)->next) {
+        if ((*link)->number != number) continue;
+        forget(processes, link);
+        rni_supply_ended(processes);
+        return;
+    }
+}
+
+void rni_recycle_await(rni_processes *processes, int64_t deadline) {
+    for (bool is_over = false; !is_over && rni_os_now() < deadline;) {
+        uint32_t news = rni_load_acquire(&processes->news); /* pairs with take_news */
+        rni_mutex_lock(&processes->lock);
+        is_over = !processes->recycling.first;
+        rni_mutex_unlock(&processes->lock);
+        if (!is_over) rni_os_wait(&processes->news, news, deadline);
+    }
+}
+
+void rni_recycle_close(rni_processes *processes) {
+    while (processes->recycling.first) forget(processes, &processes->recycling.first);
+}
