@@ -13,6 +13,7 @@
 #include "value/wire.h"
 
 #define TICK RN_MILLISECONDS(1)
+#define TICKS_MOST 256 /* of a batch that goes on, or that is never begun */
 #define SHORT_NS 10000 /* a run: then the next batch may be larger */
 #define LONG_NS 50000  /* then it is to be smaller */
 
@@ -286,9 +287,8 @@ static void revoke(struct batch *batch) {
     rni_swap_seq_cst(&batch->process->channel.out->revoked, batch->message); /* before the load in begun_of */
     batch->is_revoked = true;
     uint32_t begun = begun_of(batch, &mark);
-    if (begun == 0 || begun > batch->count) return;
+    if (begun > batch->count) return;
     give_back_from(batch, begun);
-    (void)rni_process_set_run(batch->processes, batch->process, batch->runs[begun - 1]);
     uint32_t done = place_of(batch, rni_load_acquire(&batch->process->channel.in->done)); /* pairs with rni_worker_batch */
     if (done <= batch->count) (void)take_results(batch, done);
 }
@@ -298,16 +298,15 @@ static bool await_end(struct batch *batch) {
     rni_process *process = batch->process;
     uint32_t seen = 0;
     uint64_t mark;
-    if (batch->count == 1) (void)rni_process_set_run(batch->processes, process, batch->runs[0]);
-    while (batch->count > 1 && !batch->is_revoked) {
-        if (rni_process_await_mail(process, rni_os_now() + TICK)) return true;
+    for (uint32_t ticks = 1; batch->count > 1 && !batch->is_revoked; ticks++) {
+        if (rni_process_await_mail(process, rni_os_now() + TICK)) break;
         uint32_t begun = begun_of(batch, &mark);
         if (rni_load_acquire(&process->is_dead)) break; /* pairs with the watcher */
-        if (begun > 0 && begun == seen) revoke(batch);
+        if ((begun > 0 && begun == seen) || ticks == TICKS_MOST) revoke(batch);
         seen = begun;
     }
     bool has_mail = rni_process_await_mail(process, -1);
-    (void)rni_process_set_run(batch->processes, process, NULL);
+    rni_process_set_batch(batch->processes, process, NULL, 0);
     return has_mail;
 }
 
@@ -339,11 +338,13 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
     }
     batch.number = process->number;
     collect(&batch, run);
+    rni_process_set_batch(processes, process, batch.runs, batch.count);
     if (batch.count > 0 && send(&batch)) {
         process->is_busy = true;
         await_and_end(&batch);
         return;
     }
+    rni_process_set_batch(processes, process, NULL, 0);
     for (uint32_t i = 0; i < batch.count; i++) batch.late[batch.late_count++] = batch.runs[i];
     close_batch(&batch);
 }

@@ -14,11 +14,12 @@
 #define RNI_PROCESS_CHANNEL_H
 
 #include "base/atomic.h"
+#include "process/batch.h"
 #include "process/frame.h"
 
 #define RNI_MAILBOX_BYTES ((size_t)128 * 1024)
 #define RNI_RESULTS_BYTES ((size_t)64 * 1024)
-#define RNI_INLINE_BYTES (RNI_MAILBOX_BYTES - RNI_RESULTS_BYTES - 128)
+#define RNI_INLINE_BYTES (RNI_MAILBOX_BYTES - RNI_RESULTS_BYTES - 128 - 4 * RNI_BATCH_MOST)
 #define RNI_FRAME_MAX ((size_t)1 << 30) /* bytes in one message */
 
 typedef struct rni_mailbox {
@@ -31,7 +32,8 @@ typedef struct rni_mailbox {
     _Alignas(64) rni_a64 begun; /* the worker's: which of the host's messages it works on, and how many runs of it have begun */
     rni_a64 done;               /* the worker's: likewise, and how many of its results are there */
     rni_a64 since;              /* the worker's: the moment (rni_os_now) at which the turn there began, if it has bounds */
-    _Alignas(64) unsigned char bytes[RNI_INLINE_BYTES];
+    _Alignas(64) rni_a32 told_in_batch[RNI_BATCH_MOST]; /* the host's: as `told`, for each run of a batch */
+    unsigned char bytes[RNI_INLINE_BYTES];
     unsigned char results[RNI_RESULTS_BYTES]; /* the worker's: of a batch */
 } rni_mailbox;
 

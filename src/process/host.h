@@ -57,6 +57,8 @@ typedef struct rni_process {
     uint32_t held_count;
 
     /* See batch.c. */
+    rni_run *const *batch; /* guarded, as its length */
+    uint32_t batch_count;
     bool is_busy;        /* with a batch, while its thread does something else: a turn goes elsewhere */
     bool is_single;      /* the last one died before it began any of a batch: the next run goes alone */
     uint32_t batch_most; /* runs in a batch; 0: not known yet */
@@ -104,8 +106,8 @@ bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *r
 void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The other end of that. Afterwards it may be another thread's, if nobody uses it. */
 void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before);
-/* The run that is at work is another now: it is told what it must know. NULL: none is. */
-void rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
+/* The runs of its batch, which are told what they must know; the list stays there until the next call. NULL, 0: none. */
+void rni_process_set_batch(rni_processes *processes, rni_process *process, rni_run *const *runs, uint32_t count);
 void rni_process_tell(rni_processes *processes, rni_process *process); /* the same again; with the lock held */
 void rni_process_watch_until(rni_processes *processes, int64_t deadline); /* at most; with the lock held */
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */

@@ -329,12 +329,18 @@ static void close_pool(rn_runtime *runtime) {
     close_processes(runtime);
 }
 
+static uint32_t phase_bits(const rni_processes *processes) {
+    enum rni_phase phase = rni_phase(processes->runtime);
+    return phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
+}
+
+static uint32_t stop_bit(const rni_run *run) {
+    return run && rni_load_acquire(&run->done.word) & RNI_STOP ? RNI_TOLD_STOP : 0; /* pairs with rni_completion_stop */
+}
+
 /* With the lock held: what the word of its run, and the phase, say to a process that sees neither. */
 void rni_process_tell(rni_processes *processes, rni_process *process) {
-    enum rni_phase phase = rni_phase(processes->runtime);
-    uint32_t bits = phase == RNI_DRAINING ? RNI_TOLD_DRAIN : phase == RNI_STOPPING ? RNI_TOLD_HALT : 0;
-    if (process->run && rni_load_acquire(&process->run->done.word) & RNI_STOP) bits |= RNI_TOLD_STOP; /* pairs with rni_completion_stop */
-    bits |= rni_overtime_bits(process);
+    uint32_t bits = phase_bits(processes) | stop_bit(process->run) | rni_overtime_bits(process);
     rni_store_relaxed(&process->channel.out->told, bits); /* it says all by itself: nothing else is published by it */
 }
 
@@ -352,11 +358,22 @@ bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *r
     return is_up;
 }
 
-void rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run) {
+void rni_process_set_batch(rni_processes *processes, rni_process *process, rni_run *const *runs, uint32_t count) {
     rni_mutex_lock(&processes->lock);
-    process->run = run;
-    if (process->is_up) rni_process_tell(processes, process);
+    process->batch = runs;
+    process->batch_count = process->is_up ? count : 0;
+    for (uint32_t i = 0; i < process->batch_count; i++)
+        rni_store_relaxed(&process->channel.out->told_in_batch[i], phase_bits(processes) | stop_bit(runs[i])); /* as in tell */
     rni_mutex_unlock(&processes->lock);
+}
+
+/* With the lock held. Of the runs of a batch that are not the one asked for nothing is read: they may be others' by now. */
+static void tell_batch(const rni_processes *processes, rni_process *process, const rni_run *run) {
+    for (uint32_t i = 0; i < process->batch_count; i++) {
+        rni_a32 *word = &process->channel.out->told_in_batch[i];
+        uint32_t stop = run ? stop_bit(run) : rni_load_relaxed(word) & RNI_TOLD_STOP;
+        if (!run || process->batch[i] == run) rni_store_relaxed(word, phase_bits(processes) | stop); /* as in tell */
+    }
 }
 
 void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before) {
@@ -375,6 +392,7 @@ static void told(rn_runtime *runtime, rni_run *run) {
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         if (process->is_up && (!run || process->run == run)) rni_process_tell(processes, process);
+        if (process->is_up) tell_batch(processes, process, run);
     }
     rni_mutex_unlock(&processes->lock);
 }

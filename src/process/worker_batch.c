@@ -50,7 +50,7 @@ static rni_run *make_run(const rni_order *order) {
 /* Says that the next run begins. False: it is not to. */
 static bool begin(struct batch *batch) {
     rni_mailbox *out = rni_worker.channel.out;
-    batch->count++;
+    rni_worker.runtime->told = &rni_worker.channel.in->told_in_batch[batch->count++];
     /* Dekker with revoke() in batch.c, and for has_begun. */
     (void)rni_swap_seq_cst(&out->begun, rni_batch_mark(batch->order.message, batch->count));
     return rni_load_seq_cst(&rni_worker.channel.in->revoked) != batch->order.message;
@@ -59,6 +59,7 @@ static bool begin(struct batch *batch) {
 void rni_worker_talk(void) {
     rni_mailbox *out = rni_worker.channel.out;
     rni_worker.is_quiet = false;
+    rni_worker.runtime->told = &rni_worker.channel.in->told;
     rni_store_release(&out->begun, rni_load_relaxed(&out->begun) | RNI_TALKS); /* pairs with begun_of: ahead of the message */
 }
 
@@ -136,6 +137,7 @@ void rni_worker_batch(rni_reader *reader) {
         }
         goes_on = run_next(&batch);
     }
+    rni_worker.runtime->told = &rni_worker.channel.in->told;
     rni_drop(batch.order.refusal);
     if (!goes_on) return;
     fflush(NULL);
