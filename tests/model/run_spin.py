@@ -54,6 +54,25 @@ MODELS = {
         'small': '-DTICKS=2 -DADDERS=1',
         'small_of': {},
     },
+    'window': {
+        'id': 'P1 window',
+        'searches': [
+            ('3 runs, a kill, turns taken back once', '-DRUNS=3'),
+            ('3 runs, a kill, a task that waits for another', '-DRUNS=3 -DASKS=1'),
+            ('3 runs, a kill, a task that does not end', '-DRUNS=3 -DHANGS=1'),
+            ('2 runs, a kill, turns taken back twice', '-DRUNS=2 -DREVOKES=2'),
+        ],
+        'torture': [
+            ('2 runs, two kills, turns taken back twice', '-DRUNS=2 -DKILLS=2 -DREVOKES=2'),
+            ('4 runs, a window of 3', '-DRUNS=4 -DWINDOW=3'),
+        ],
+        'small': '-DRUNS=2',
+        'small_of': {
+            'ASKING_LEAVES_OTHERS': '-DRUNS=2 -DASKS=1',
+            'NO_ROOM_NEEDED': '-DRUNS=3 -DWINDOW=1',
+            'ONLY_BY_ANSWER': '-DRUNS=2 -DHANGS=1',
+        },
+    },
 }
 
 
@@ -84,7 +103,7 @@ def search(model, options, folder):
 def main(model):
     plan = MODELS[model.stem]
     states, errors, caught = 0, 0, 0
-    mutants = sorted(set(re.findall(r'^#if(?:n?def) M_(\w+)$', model.read_text(), re.MULTILINE)))
+    mutants = sorted(set(re.findall(r'^#\w+(?: defined)?[ (]M_(\w+)\)?$', model.read_text(), re.MULTILINE)))
     with tempfile.TemporaryDirectory() as folder:
         for what, options in plan['searches'] + (plan['torture'] if TORTURE else []):
             count, error = search(model, options, folder)
