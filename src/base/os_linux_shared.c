@@ -21,6 +21,9 @@
 #include "base/os_shared.h"
 
 #define SEALS_OF_SIZE (F_SEAL_SHRINK | F_SEAL_GROW)
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
+#endif
 
 void rni_os_wait_shared(const void *word, uint32_t expected, int64_t deadline_ns) {
     if (rni_fault(RN_FAULT_FUTEX)) return;
@@ -48,6 +51,8 @@ int rni_os_memory_file(size_t size) {
 }
 
 bool rni_os_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0; }
+
+bool rni_os_seal_to_others(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0; }
 
 bool rni_os_is_sealed(int fd, size_t size) {
     struct stat facts;

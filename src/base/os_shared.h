@@ -19,6 +19,9 @@ int rni_os_memory_file(size_t size);
 /* Makes it read-only for ever: to be called when nobody has it mapped for writing. */
 bool rni_os_seal(int fd);
 
+/* Lets nobody write to it, but through the mappings that there are. */
+bool rni_os_seal_to_others(int fd);
+
 /* Whether it is such a sealed one, of exactly that size: then what is read from it never changes or goes away. */
 bool rni_os_is_sealed(int fd, size_t size);
 

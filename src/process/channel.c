@@ -20,7 +20,8 @@ bool rni_channel_make(rni_channel *channel, int theirs[3]) {
     channel->out = down >= 0 ? rni_os_map_shared(down, RNI_MAILBOX_BYTES, true) : NULL;
     channel->in = up >= 0 ? rni_os_map_shared(up, RNI_MAILBOX_BYTES, true) : NULL;
     channel->copy = rni_alloc(RNI_INLINE_BYTES);
-    if (channel->out && channel->in && channel->copy && rni_os_socket_pair(sockets)) {
+    bool is_made = channel->out && channel->in && channel->copy && rni_os_seal_to_others(down);
+    if (is_made && rni_os_socket_pair(sockets)) {
         channel->socket = sockets[0];
         theirs[0] = down;
         theirs[1] = up;
