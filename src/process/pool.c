@@ -85,9 +85,18 @@ static rn_value ensure_zygote(rni_processes *processes) {
     return rni_zygote_is_gone(&processes->zygote) ? rebuild_zygote(processes) : rni_none();
 }
 
+#define SPAWNS 3 /* each of a zygote of its own: one may die over a spawn */
+
 rn_value rni_process_make(rni_processes *processes, rni_process *process) {
     rn_value error = ensure_zygote(processes);
-    return rni_is_none(error) ? spawn(processes, process) : error;
+    if (!rni_is_none(error)) return error;
+    error = spawn(processes, process);
+    for (unsigned tries = 1; tries < SPAWNS && rni_is_error(error) && rni_zygote_is_gone(&processes->zygote); tries++) {
+        rni_drop(error);
+        error = ensure_zygote(processes);
+        if (rni_is_none(error)) error = spawn(processes, process);
+    }
+    return error;
 }
 
 void rni_process_kill(rni_processes *processes, rni_process *process) {
