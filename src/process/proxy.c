@@ -92,6 +92,8 @@ enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, REPLACED, GONE, GOES_ON };
 
 #define TRIES 3 /* of a turn whose process dies before it has begun it */
 
+enum point { BEGINS, ENDS, CALLED_OFF }; /* what a state is said of: a stage, the turn, a stage that the host called off */
+
 /* Whether rni_turn_work() comes there from where the turn stands, without a message in between. */
 static bool is_next(const rni_turn *turn, enum rni_stage stage, uint64_t iteration) {
     uint64_t most = turn->plan ? turn->plan->times : 1;
@@ -101,10 +103,11 @@ static bool is_next(const rni_turn *turn, enum rni_stage stage, uint64_t iterati
     return iteration < most && turn->stage <= RNI_STAGE_ON_ITER;
 }
 
-/* Whether a turn can end, or wait, like that; what begins is a stage before the end. */
-static bool is_fit(const rni_turn *turn, enum rni_stage stage, bool is_end, bool waits) {
-    if (!waits) return (stage == RNI_STAGE_END) == is_end;
-    return is_end && stage == RNI_STAGE_ON_ITER && turn->plan && turn->plan->every > 0;
+static bool is_fit(const rni_turn *turn, enum point point, enum rni_stage stage, uint64_t iteration, bool waits) {
+    if (point == CALLED_OFF) return waits && stage == turn->stage && iteration == turn->call.iteration;
+    if (!is_next(turn, stage, iteration)) return false;
+    if (!waits) return (stage == RNI_STAGE_END) == (point == ENDS);
+    return point == ENDS && stage == RNI_STAGE_ON_ITER && turn->plan && turn->plan->every > 0;
 }
 
 static void add_to(rni_a64 *count, uint64_t more) {
@@ -125,7 +128,7 @@ static void show_iteration(rni_turn *turn, enum rni_stage stage) {
 }
 
 /* Takes over how far the turn has come. False: no worker says that. */
-static bool take_state(rni_reader *reader, rni_turn *turn, bool is_end, bool *waits) {
+static bool take_state(rni_reader *reader, rni_turn *turn, enum point point, bool *waits) {
     *waits = rni_take_flag(reader);
     enum rni_stage stage = (enum rni_stage)rni_take_8(reader);
     uint64_t iteration = rni_take_64(reader);
@@ -137,8 +140,7 @@ static bool take_state(rni_reader *reader, rni_turn *turn, bool is_end, bool *wa
     bool is_mixed = stage == RNI_STAGE_FUNCTION && !rni_is_none(outcome); /* an outcome comes after the function */
     is_mixed = is_mixed || failed > iteration - turn->call.iteration;
     is_mixed = is_mixed || (!has_updated && (is_hook_failed || !rni_is_none(updated)));
-    bool is_good = is_next(turn, stage, iteration) && is_fit(turn, stage, is_end, *waits) && !is_mixed;
-    if (!rni_reader_is_done(reader) || !is_good) {
+    if (!rni_reader_is_done(reader) || is_mixed || !is_fit(turn, point, stage, iteration, *waits)) {
         rni_drop(outcome);
         rni_drop(updated);
         return false;
@@ -178,7 +180,7 @@ static void answer_stage(rni_process *process, bool is_called_off) {
 static enum reply take_end(rni_reader *reader, rni_turn *turn, rn_value *error) {
     bool waits;
     if (!rni_take_flag(reader)) {
-        if (!take_state(reader, turn, true, &waits)) return GONE;
+        if (!take_state(reader, turn, rni_is_error(*error) ? CALLED_OFF : ENDS, &waits)) return GONE;
         if (rni_is_error(*error)) return FAILED; /* it was called off */
         return waits ? WAITS : ENDED;
     }
@@ -196,7 +198,7 @@ static enum reply take_frame(rni_processes *processes, rni_process *process, rni
     uint8_t frame = rni_take_8(&reader);
     if (frame == RNI_ENDED) return take_end(&reader, turn, error);
     if (frame != RNI_STAGE) return rni_process_serve(processes, process, turn, frame, &reader) ? GOES_ON : GONE;
-    if (!take_state(&reader, turn, false, &waits)) return GONE;
+    if (!take_state(&reader, turn, BEGINS, &waits)) return GONE;
     if (!rni_overtime_next_stage(processes, process, turn->call.run)) return REPLACED;
     answer_stage(process, rni_quarantine_refuses(&processes->quarantine, turn, error)); /* its ENDED follows */
     return GOES_ON;

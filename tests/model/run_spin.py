@@ -54,23 +54,22 @@ MODELS = {
         'small': '-DTICKS=2 -DADDERS=1',
         'small_of': {},
     },
-    'window': {
-        'id': 'P1 window',
+    'batch': {
+        'id': 'P1 batch',
         'searches': [
-            ('3 runs, a kill, turns taken back once', '-DRUNS=3'),
-            ('3 runs, a kill, a task that waits for another', '-DRUNS=3 -DASKS=1'),
+            ('3 runs, a kill, a batch is revoked', '-DRUNS=3'),
+            ('3 runs, a kill, a task that asks', '-DRUNS=3 -DASKS=1'),
             ('3 runs, a kill, a task that does not end', '-DRUNS=3 -DHANGS=1'),
-            ('2 runs, a kill, turns taken back twice', '-DRUNS=2 -DREVOKES=2'),
+            ('2 runs, a kill, batches are revoked twice', '-DRUNS=2 -DREVOKES=2'),
         ],
         'torture': [
-            ('2 runs, two kills, turns taken back twice', '-DRUNS=2 -DKILLS=2 -DREVOKES=2'),
-            ('4 runs, a window of 3', '-DRUNS=4 -DWINDOW=3'),
+            ('2 runs, two kills, batches are revoked twice', '-DRUNS=2 -DKILLS=2 -DREVOKES=2'),
         ],
         'small': '-DRUNS=2',
         'small_of': {
-            'ASKING_LEAVES_OTHERS': '-DRUNS=2 -DASKS=1',
-            'NO_ROOM_NEEDED': '-DRUNS=3 -DWINDOW=1',
-            'ONLY_BY_ANSWER': '-DRUNS=2 -DHANGS=1',
+            'DEATH_READ_LATE': '-DRUNS=2 -DASKS=1',
+            'TALKS_NOT_FIRST': '-DRUNS=2 -DASKS=1',
+            'NEVER_REVOKES': '-DRUNS=2 -DHANGS=1',
         },
     },
 }
