@@ -27,16 +27,16 @@ static int news_event = -1;
 
 /* ---- where the host maps things ---- */
 
-void *__real_rni_os_map_file(int fd, size_t size, bool writable);
-void *__wrap_rni_os_map_file(int fd, size_t size, bool writable);
+void *__real_rni_os_map_shared(int fd, size_t size, bool writable);
+void *__wrap_rni_os_map_shared(int fd, size_t size, bool writable);
 
 static ino_t file_of(int fd) {
     struct stat facts;
     return fstat(fd, &facts) == 0 ? facts.st_ino : 0;
 }
 
-void *__wrap_rni_os_map_file(int fd, size_t size, bool writable) {
-    void *pages = __real_rni_os_map_file(fd, size, writable);
+void *__wrap_rni_os_map_shared(int fd, size_t size, bool writable) {
+    void *pages = __real_rni_os_map_shared(fd, size, writable);
     pthread_mutex_lock(&mutex);
     mappings[mapping_count % MAPPINGS_MAX].address = pages;
     mappings[mapping_count++ % MAPPINGS_MAX].file = file_of(fd);
@@ -59,6 +59,8 @@ int __wrap_rni_zygote_spawn(rni_zygote *zygote, const int *fds, uint32_t count, 
 int __wrap_rni_zygote_signal(rni_zygote *zygote, uint32_t number, int signal);
 bool __wrap_rni_zygote_news(rni_zygote *zygote, rni_ended *ended);
 bool __wrap_rni_zygote_is_gone(rni_zygote *zygote);
+bool __wrap_rni_zygote_is_stuck(rni_zygote *zygote);
+void __wrap_rni_zygote_leave(rni_zygote *zygote);
 void __wrap_rni_zygote_stop(rni_zygote *zygote);
 void __wrap_rni_os_kill(int pidfd);
 
@@ -113,6 +115,10 @@ bool __wrap_rni_zygote_news(rni_zygote *zygote, rni_ended *ended) {
 }
 
 bool __wrap_rni_zygote_is_gone(rni_zygote *zygote) { return zygote->socket < 0; }
+
+bool __wrap_rni_zygote_is_stuck(rni_zygote *zygote) { return (void)zygote, false; }
+
+void __wrap_rni_zygote_leave(rni_zygote *zygote) { (void)zygote; }
 
 /* With the mutex held. */
 static void end(struct fake *fake, int status) {

@@ -32,11 +32,12 @@ static bool is_watched(const void *address) {
     return seen.mailbox && at >= seen.mailbox && at < seen.mailbox + RNI_MAILBOX_BYTES;
 }
 
+#define IS_IN(field, at) \
+    ((at) >= offsetof(rni_mailbox, field) && (at) < offsetof(rni_mailbox, field) + sizeof(((rni_mailbox *)0)->field))
+
 /* The words that may be read again. */
 static bool is_exception(size_t at) {
-    size_t first = offsetof(rni_mailbox, bytes);
-    bool is_length = at >= offsetof(rni_mailbox, length) && at < offsetof(rni_mailbox, length) + sizeof(rni_a64);
-    return at < first && !is_length;
+    return IS_IN(word, at) || IS_IN(count, at) || IS_IN(begun, at) || IS_IN(done, at) || IS_IN(since, at);
 }
 
 static void note_fetch(size_t at, size_t size) {

@@ -19,15 +19,11 @@
 #include "core/turn.h"
 #include "fake_worker.h"
 #include "hostile_fetches.h"
+#include "process/batch.h"
+#include "process/bound.h"
 #include "process/names.h"
 #include "support.h"
-
-#if __has_include("process/batch.h")
-#include "process/batch.h"
-#define HAS_BATCHES 1
-#else
-#define HAS_BATCHES 0
-#endif
+#include "value/wire.h"
 
 enum { OWN_ERROR = 7 };
 
@@ -42,7 +38,7 @@ static rn_value note(rn_call *call, rn_value success, rn_value error) {
 }
 
 static rn_runtime *open_host(unsigned workers) {
-    return rn_open(.executor = RN_PROCESSES, .workers = workers, .log = rn_log_nothing);
+    return rn_open(.executor = RN_PROCESSES, .workers = workers, .quarantine = 1000000000, .respawn_rate = 1000000, .log = rn_log_nothing);
 }
 
 /* ---- frames as a worker sends them ---- */
@@ -97,6 +93,7 @@ static void put_start(struct fake *fake, uint64_t times, uint64_t every, uint64_
     rni_put_64(frame, 0);
     rni_put_function(frame, (uintptr_t)noop);
     for (unsigned i = 0; i < 4; i++) rni_put_function(frame, none);
+    rni_put_bounds(frame, &(rni_bounds){0});
     rni_put_value(frame, rn_int(7));
 }
 
@@ -342,7 +339,7 @@ static void check_refused(rn_runtime *host, struct refusal *refusal, unsigned nu
 }
 
 static bool is_known(unsigned kind) {
-    return (kind >= RNI_STAGE && kind <= RNI_ASK_LOG) || (HAS_BATCHES && kind == RNI_STAGE + 2);
+    return kind >= RNI_STAGE && kind <= RNI_ASK_LOG;
 }
 
 static void check_refusals(void) {
@@ -477,6 +474,27 @@ static void scribble(struct fake *fake) {
     }
 }
 
+/* The end of a batch, mostly as it would be: marks, results, and the message. */
+static void put_batch_end(struct fake *fake) {
+    rni_mailbox *out = fake->channel.out;
+    uint32_t message = fake->channel.seen, done = (uint32_t)(roll_below(&dice, 4) ? 1 + roll_below(&dice, 3) : odd_number());
+    size_t at = 0;
+    for (uint32_t i = 0; i < done && i < RNI_BATCH_MOST; i++) {
+        rn_value value = some_value();
+        size_t size = rni_wire_size(value);
+        uint32_t length = (uint32_t)(roll_below(&dice, 32) ? size : odd_number());
+        if (size + sizeof length <= RNI_BATCH_VALUE && at + size + sizeof length <= RNI_RESULTS_BYTES) {
+            memcpy(out->results + at, &length, sizeof length);
+            rni_wire_write(value, out->results + at + sizeof length);
+            at += size + sizeof length;
+        }
+        rn_drop(value);
+    }
+    rni_store_relaxed(&out->begun, rni_batch_mark(message, done | (roll_below(&dice, 8) ? 0 : RNI_TALKS)));
+    rni_store_relaxed(&out->done, rni_batch_mark(message + (roll_below(&dice, 16) == 0), done));
+    rni_put_64(begin(fake, RNI_BATCH_ENDED), odd_number());
+}
+
 static void play_mutations(struct fake *fake, uint8_t kind, rni_reader *reader) {
     if (kind == RNI_TURN) take_turn(fake, reader);
     if (dice.state == 0) dice = dice_of(1 + atomic_fetch_add(&lanes, 1));
@@ -485,7 +503,8 @@ static void play_mutations(struct fake *fake, uint8_t kind, rni_reader *reader) 
         fake_die(fake, (int)roll_below(&dice, 0x10000));
         return;
     }
-    put_some_frame(fake);
+    if (kind == RNI_BATCH && roll_below(&dice, 8)) put_batch_end(fake);
+    else put_some_frame(fake);
     if (roll_below(&dice, 8) == 0) mutate(&fake->channel.frame);
     uint32_t count = rni_load_relaxed(&fake->channel.out->count);
     send(fake);

@@ -290,7 +290,7 @@ static void play_round(rn_runtime *host, rn_task_fn *hostile) {
 /* The processes that were left behind by the round before go on scribbling meanwhile. */
 static void play(const char *what, rn_task_fn *hostile, uint64_t seconds_4) {
     uint64_t before = proof_good(), end = now_ns() + seconds_4 * 250000000u;
-    rn_runtime *host = rn_open(.executor = RN_PROCESSES, .workers = WORKERS, .log = rn_log_nothing);
+    rn_runtime *host = rn_open(.executor = RN_PROCESSES, .workers = WORKERS, .quarantine = 1000000000, .respawn_rate = 1000000, .log = rn_log_nothing);
     check(rn_is_none(rn_open_error(host)), "the host opens");
     do play_round(host, hostile);
     while (now_ns() < end && next_run + ROUND < RUNS_MAX);

@@ -234,7 +234,7 @@ static rn_value whose_child(rn_call *call) {
 }
 
 static void open_host(void) {
-    host = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing);
+    host = rn_open(.executor = RN_PROCESSES, .workers = 1, .quarantine = 1000000000, .respawn_rate = 1000000, .log = rn_log_nothing);
     check(rn_is_none(rn_open_error(host)), "the host opens");
 }
 
