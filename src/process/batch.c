@@ -234,6 +234,7 @@ static void end_dead(struct batch *batch, uint32_t begun) {
     const rni_mailbox *in = batch->process->channel.in;
     uint32_t done = place_of(batch, rni_load_acquire(&in->done)); /* pairs with rni_worker_batch */
     if (begun > batch->count) begun = batch->count;
+    if (begun < batch->over) begun = batch->over; /* it has said otherwise before */
     (void)take_results(batch, done <= begun ? done : begun);
     batch->process->is_single = begun == 0;
     fail_begun(batch, begun, rni_process_bury(batch->processes, batch->process));
@@ -291,6 +292,7 @@ static void revoke(struct batch *batch) {
     give_back_from(batch, begun);
     uint32_t done = place_of(batch, rni_load_acquire(&batch->process->channel.in->done)); /* pairs with rni_worker_batch */
     if (done <= batch->count) (void)take_results(batch, done);
+    if (batch->over < begun) (void)rni_process_set_run(batch->processes, batch->process, batch->runs[begun - 1]);
 }
 
 /* Waits for the worker's word. False: it has died. */
