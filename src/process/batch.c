@@ -292,7 +292,6 @@ static void revoke(struct batch *batch) {
     give_back_from(batch, begun);
     uint32_t done = place_of(batch, rni_load_acquire(&batch->process->channel.in->done)); /* pairs with rni_worker_batch */
     if (done <= batch->count) (void)take_results(batch, done);
-    if (batch->over < begun) (void)rni_process_set_run(batch->processes, batch->process, batch->runs[begun - 1]);
 }
 
 /* Waits for the worker's word. False: it has died. */
