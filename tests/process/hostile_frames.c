@@ -211,13 +211,6 @@ static void run_once_more(struct fake *fake) {
     say_stage(fake, state);
 }
 
-static void ended_twice(struct fake *fake) {
-    struct state state = good_end();
-    state.stage = RNI_STAGE_FINISHED;
-    if (fake->steps == 1) say_stage(fake, state);
-    else unknown_kind(fake);
-}
-
 static void wait_for_nobody(struct fake *fake) {
     put_about(fake, RNI_ASK_WAIT, refusal_number, 0);
     send(fake);
@@ -297,7 +290,6 @@ static struct refusal refusals[] = {
     {"a stage without progress", true, 3, stage_without_progress},
     {"a stage backwards", true, 1, backwards},
     {"the function once more", true, 3, run_once_more},
-    {"another end", true, 1, ended_twice},
     {"a wait for a run that it has not started", true, 1, wait_for_nobody},
     {"a forged number", true, 1, forged},
     {"the number of a run that it has given back", true, 1, replayed},
