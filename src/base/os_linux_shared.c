@@ -130,14 +130,14 @@ const char *rni_os_signal_name(int signal) {
     }
 }
 
-void rni_os_poll(const int *fds, bool *ready, size_t count) {
+void rni_os_poll(const int *fds, bool *ready, size_t count, size_t writable) {
     struct pollfd *polled = rni_alloc(count * sizeof *polled);
     if (!polled) { /* without memory it is a look now and then */
         poll(NULL, 0, 10);
         memset(ready, true, count);
         return;
     }
-    for (size_t i = 0; i < count; i++) polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    for (size_t i = 0; i < count; i++) polled[i] = (struct pollfd){.fd = fds[i], .events = i == writable ? POLLOUT : POLLIN};
     int found = poll(polled, count, -1);
     for (size_t i = 0; i < count; i++) ready[i] = found > 0 && polled[i].revents != 0;
     rni_free(polled);

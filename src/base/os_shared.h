@@ -35,8 +35,9 @@ int rni_os_receive_fd(int socket); /* -1: none has been sent */
 void rni_os_kill(int pidfd);
 const char *rni_os_signal_name(int signal); /* "SIGSEGV"; "a signal": one that is not usual */
 
-/* Waits until one of the descriptors is readable; negative ones are passed over. ready[i] says which. */
-void rni_os_poll(const int *fds, bool *ready, size_t count);
+/* Waits until one of the descriptors is readable, or was closed at its other end; the one at the index `writable`: until
+ * it has room. Negative ones are passed over. ready[i] says which. */
+void rni_os_poll(const int *fds, bool *ready, size_t count, size_t writable);
 
 /* A descriptor that is readable once it was raised, until it is lowered. -1 if refused. */
 int rni_os_event(void);

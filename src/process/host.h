@@ -11,10 +11,12 @@
 #ifndef RNI_PROCESS_HOST_H
 #define RNI_PROCESS_HOST_H
 
+#include "base/os_crash.h"
 #include "core/executor.h"
 #include "core/turn.h"
 #include "process/channel.h"
 #include "process/names.h"
+#include "process/stderr.h"
 #include "process/zygote.h"
 
 /* A future of a run that a task in the process started. */
@@ -34,6 +36,8 @@ typedef struct rni_process {
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
+    rni_os_crash *crash; /* shared with it: what it says of its death; read when it is dead */
+    rni_tail tail;       /* of what it writes to stderr */
     rni_held *held;
     uint32_t held_count;
 
@@ -57,6 +61,7 @@ typedef struct rni_processes {
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;
+    rni_relay relay;     /* the watcher's */
 } rni_processes;
 
 /* Whether it is still the process that it was, and not its successor. */

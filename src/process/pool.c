@@ -3,11 +3,12 @@
  */
 #include "process/host.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "base/os_shared.h"
+#include "base/os_stderr.h"
+#include "process/crash.h"
 #include "thread/pool.h"
 #include "value/value.h"
 
@@ -30,15 +31,36 @@ static void take_news(rni_processes *processes) {
     }
 }
 
+/* What host and worker share. theirs: what the worker gets of it, as rni_worker_process() takes it. */
+static bool open_lines(rni_process *process, int theirs[RNI_WORKER_FDS]) {
+    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) theirs[i] = -1;
+    process->tail.pipe = -1;
+    process->crash = NULL;
+    if (!rni_channel_make(&process->channel, theirs)) return false;
+    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES);
+    if (theirs[RNI_WORKER_RECORD] >= 0)
+        process->crash = rni_os_map_file(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
+    return process->crash && rni_tail_open(&process->tail, &theirs[RNI_WORKER_STDERR]);
+}
+
+static void close_lines(rni_process *process) {
+    rni_channel_close(&process->channel);
+    rni_os_unmap(process->crash, RNI_OS_CRASH_BYTES);
+    process->crash = NULL;
+    rni_tail_close(&process->tail);
+}
+
 /* With the lock held. */
 static rn_value spawn(rni_processes *processes, rni_process *process) {
-    int theirs[3];
-    if (!rni_channel_make(&process->channel, theirs)) return rni_error_no_memory();
-    int code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
-    for (unsigned i = 0; i < 3; i++) rni_os_close(theirs[i]);
+    int theirs[RNI_WORKER_FDS];
+    int code = open_lines(process, theirs) ? rni_zygote_spawn(&processes->zygote, theirs, RNI_WORKER_FDS, &process->pidfd,
+                                                              &process->number)
+                                           : RN_NO_MEMORY;
+    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
     take_news(processes);
+    if (code != RN_OK) close_lines(process);
+    if (code == RN_NO_MEMORY) return rni_error_no_memory();
     if (code != RN_OK) {
-        rni_channel_close(&process->channel);
         return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
     }
     process->names = (rni_names){0};
@@ -86,15 +108,15 @@ static bool has_ended(rni_processes *processes, rni_process *process) {
     return has;
 }
 
-static rn_value why(const rni_ended *ended) {
-    char cause[100];
-    int status = ended->status;
-    if (status < 0) snprintf(cause, sizeof cause, "died; nobody knows of what");
-    else if ((status & 0x7f) != 0)
-        snprintf(cause, sizeof cause, "was killed by %s (%d)", rni_os_signal_name(status & 0x7f), status & 0x7f);
-    else snprintf(cause, sizeof cause, "ended with exit(%d)", status >> 8 & 0xff);
-    return rn_error(RN_CRASHED, "the worker process %s; peak memory %lld KiB, CPU time %lld ms", cause,
-                    (long long)(ended->peak_bytes / 1024), (long long)(ended->cpu_ns / 1000000));
+/* The process is dead, and its tail complete: the watcher saw to that. */
+static rn_value why(rni_process *process) {
+    char last_words[RNI_TAIL_BYTES];
+    rni_os_crash record;
+    memcpy(&record, process->crash, sizeof record); /* once: who it left behind may still write there */
+    rni_remains remains = {.ended = process->ended, .record = &record, .last_words = last_words,
+                           .last_length = rni_tail_copy(&process->tail, last_words),
+                           .is_cut = process->tail.total > RNI_TAIL_BYTES};
+    return rni_crash_error(&remains);
 }
 
 rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
@@ -105,13 +127,13 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
         rni_os_wait(&processes->news, news, deadline);
     }
     if (!process->has_ended) process->ended = (rni_ended){.status = -1};
-    rn_value error = why(&process->ended);
+    rn_value error = why(process);
     rni_process_let_go(process);
     rni_names_free(&process->names);
     rni_mutex_lock(&processes->lock);
     process->is_up = false;
     rni_os_close(process->pidfd);
-    rni_channel_close(&process->channel);
+    close_lines(process);
     rni_mutex_unlock(&processes->lock);
     return error;
 }
@@ -124,19 +146,26 @@ struct watched {
     bool *ready;
 };
 
-/* With the lock held: what to watch. The event, the zygote, and every process that lives. */
+enum { EVENT, ZYGOTE, OUTLET, FIRST }; /* what is watched beside the processes */
+
+/* With the lock held: what to watch. The event, the zygote, the program's stderr if something waits for it, and every
+ * process that lives, and what it writes, unless something waits. */
 static void list(rni_processes *processes, struct watched *watched) {
-    watched->fds[0] = processes->event;
-    watched->fds[1] = processes->zygote.socket;
+    bool is_waiting = rni_relay_is_waiting(&processes->relay);
+    watched->fds[EVENT] = processes->event;
+    watched->fds[ZYGOTE] = processes->zygote.socket;
+    watched->fds[OUTLET] = is_waiting ? RNI_OS_STDERR : -1;
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         bool lives = process->is_up && !rni_load_relaxed(&process->is_dead);
-        watched->fds[2 + i] = lives ? process->pidfd : -1;
+        watched->fds[FIRST + 2 * i] = lives ? process->pidfd : -1;
+        watched->fds[FIRST + 2 * i + 1] = lives && !is_waiting ? process->tail.pipe : -1;
         watched->numbers[i] = process->number;
     }
 }
 
 static void note_death(rni_processes *processes, rni_process *process) {
+    rni_tail_take(&process->tail, &processes->relay, true);
     rni_store_release(&process->is_dead, 1); /* pairs with the loads in await_mail */
     rni_channel_nudge(&process->channel);
     rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
@@ -145,29 +174,35 @@ static void note_death(rni_processes *processes, rni_process *process) {
 
 static void look(rni_processes *processes, const struct watched *watched) {
     rni_mutex_lock(&processes->lock);
-    if (watched->ready[0]) rni_os_event_lower(processes->event);
-    if (watched->ready[1]) take_news(processes);
-    bool is_gone = watched->ready[1] && rni_zygote_is_gone(&processes->zygote);
+    if (watched->ready[EVENT]) rni_os_event_lower(processes->event);
+    if (watched->ready[ZYGOTE]) take_news(processes);
+    bool is_gone = watched->ready[ZYGOTE] && rni_zygote_is_gone(&processes->zygote);
     if (is_gone) processes->zygote.socket = -1;
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
-        if (watched->ready[2 + i] && process->is_up && process->number == watched->numbers[i]) note_death(processes, process);
+        if (!process->is_up || process->number != watched->numbers[i]) continue;
+        if (watched->ready[FIRST + 2 * i + 1]) rni_tail_take(&process->tail, &processes->relay, false);
+        if (watched->ready[FIRST + 2 * i]) note_death(processes, process);
     }
     rni_mutex_unlock(&processes->lock);
 }
 
 static void *watch(void *argument) {
     rni_processes *processes = argument;
-    size_t count = processes->count + 2;
+    size_t count = FIRST + 2 * (size_t)processes->count;
     struct watched watched = {rni_alloc(count * sizeof(int)), rni_alloc(count * sizeof(uint32_t)), rni_alloc(count)};
     rni_os_thread_name("runium/watcher");
     while (watched.fds && watched.numbers && watched.ready && !rni_load_acquire(&processes->closing)) { /* pairs with close */
         rni_mutex_lock(&processes->lock);
         list(processes, &watched);
         rni_mutex_unlock(&processes->lock);
-        rni_os_poll(watched.fds, watched.ready, count);
+        rni_os_poll(watched.fds, watched.ready, count, OUTLET);
         look(processes, &watched);
+        rni_relay_write(&processes->relay);
     }
+    for (uint32_t i = 0; i < processes->count; i++) /* of those that are killed in the end */
+        if (processes->all[i].is_up) rni_tail_take(&processes->all[i].tail, &processes->relay, true);
+    rni_relay_end(&processes->relay);
     rni_free(watched.fds);
     rni_free(watched.numbers);
     rni_free(watched.ready);
@@ -235,7 +270,7 @@ static void close_processes(rn_runtime *runtime) {
         rni_process_let_go(process);
         rni_names_free(&process->names);
         rni_os_close(process->pidfd);
-        rni_channel_close(&process->channel);
+        close_lines(process);
     }
     free_processes(processes);
 }

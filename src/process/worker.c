@@ -5,6 +5,9 @@
 
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_crash.h"
+#include "base/os_shared.h"
+#include "base/os_stderr.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
@@ -229,10 +232,19 @@ static bool open_runtime(void) {
     return rni_lane_make(runtime, rni_load_relaxed(&runtime->serial), self, true) != NULL;
 }
 
+static void watch_crashes(int fd) {
+    rni_os_crash *record = rni_os_map_file(fd, RNI_OS_CRASH_BYTES, true);
+    rni_os_close(fd);
+    if (!record) exit(NO_CHANNEL);
+    rni_os_crash_watch(record, (uintptr_t)rni_turn_work); /* what called that is no matter of the task's */
+}
+
 void rni_worker_process(const int *fds, uint32_t count) {
     rni_reader none;
     rni_worker.thread = rni_os_thread_self();
-    if (count != 3 || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
+    if (count != RNI_WORKER_FDS || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
+    rni_os_stderr_become(fds[RNI_WORKER_STDERR]);
+    watch_crashes(fds[RNI_WORKER_RECORD]);
     rni_client_init();
     rni_os_thread_name("runium worker");
     for (;;) converse(&none);

@@ -51,6 +51,7 @@ typedef struct rni_ended {
     int status;            /* as waitpid() gives it; -1: unknown (the zygote died) */
     int64_t peak_bytes;    /* of its memory */
     int64_t cpu_ns;        /* user and system */
+    int64_t cpu_limit_s;   /* beyond which the system kills it; 0: none, or unknown */
 } rni_ended;
 
 /* Host. Starts the zygote and waits until it says that it is up (at most RNI_ZYGOTE_START_NS). An error says what went
@@ -78,7 +79,9 @@ void rni_zygote_stop(rni_zygote *zygote);
 /* In a forked child of the host: gives back what belongs to the parent's zygote here, and leaves that alone. */
 void rni_zygote_forget(rni_zygote *zygote);
 
-/* Worker: what it does with its descriptors. Elsewhere (worker.c); does not return. */
+/* Worker: what it does with its descriptors: those of its channel, the record of its crash (os_crash.h), and the pipe that
+ * becomes its stderr. Elsewhere (worker.c); does not return. */
+enum { RNI_WORKER_RECORD = 3, RNI_WORKER_STDERR = 4, RNI_WORKER_FDS = 5 };
 _Noreturn void rni_worker_process(const int *fds, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ typedef struct rni_zygote_packet {
     uint64_t cookie;
     int64_t peak_bytes;
     int64_t cpu_ns;
+    int64_t cpu_limit_s;
     uint64_t offset; /* of the library's code in its file: with the id, which build it is */
     uint8_t id[RNI_ELF_ID_MAX];
 } rni_zygote_packet;
