@@ -56,9 +56,10 @@ _Static_assert(sizeof(rni_os_crash) <= RNI_OS_CRASH_BYTES, "a record has room in
 /* Zygote: does what handlers must not do first, loading libgcc's unwinder above all; workers inherit it. */
 void rni_os_crash_prepare(void);
 
-/* Worker: from now on signals of faults that have their default action are recorded. What is further out on the stack
- * than the function that begins at `outermost` is left out, with it. */
-void rni_os_crash_watch(rni_os_crash *record, uintptr_t outermost);
+/* Worker: from now on signals of faults that have their default action are recorded. The last frame is that of the
+ * outermost function that is_entry() says yes to, by where it begins; without one, that within the function that begins
+ * at `outermost`. is_entry() is called by the handler, in the thread that dies. */
+void rni_os_crash_watch(rni_os_crash *record, uintptr_t outermost, bool (*is_entry)(uintptr_t function));
 
 /* ---- for people ---- */
 

@@ -46,6 +46,7 @@ static struct {
     start_function *start;
     rni_os_crash *record;
     uintptr_t outermost;
+    bool (*is_entry)(uintptr_t function);
     long process;
 } crash;
 
@@ -164,6 +165,7 @@ static bool add_frame(uintptr_t address) {
 struct walk {
     uintptr_t from; /* the frame to begin with */
     bool has_begun;
+    uint32_t end;   /* frames up to the entry; 0: it was not seen */
 };
 
 static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *argument) {
@@ -171,13 +173,14 @@ static _Unwind_Reason_Code visit(struct _Unwind_Context *context, void *argument
     int is_exact = 0;
     uintptr_t address = (uintptr_t)crash.ip(context, &is_exact);
     if (address == 0) return _URC_END_OF_STACK;
-    if (!walk->has_begun) {
-        walk->has_begun = address == walk->from;
-        return _URC_NO_REASON;
-    }
-    if (crash.start(context) == crash.outermost) return _URC_END_OF_STACK;
-    /* A return address may be the first of the next function. */
-    return add_frame(is_exact ? address : address - 1) ? _URC_NO_REASON : _URC_END_OF_STACK;
+    uintptr_t function = (uintptr_t)crash.start(context);
+    if (!walk->has_begun && address != walk->from) return _URC_NO_REASON;
+    if (function == crash.outermost) return _URC_END_OF_STACK;
+    /* The first is there already. A return address may be the first of the next function. */
+    if (walk->has_begun && !add_frame(is_exact ? address : address - 1)) return _URC_END_OF_STACK;
+    walk->has_begun = true;
+    if (crash.is_entry(function)) walk->end = rni_load_relaxed(&crash.record->frame_count);
+    return _URC_NO_REASON;
 }
 
 #if defined(__x86_64__) && defined(__LP64__)
@@ -211,6 +214,7 @@ static void record_stack(ucontext_t *context) {
     step_out(context);
     struct walk walk = {.from = (uintptr_t)PC(context)};
     if (crash.walk) crash.walk(visit, &walk);
+    if (walk.end > 0) rni_store_release(&crash.record->frame_count, walk.end);
     PC(context) = pc;
     SP(context) = sp;
 }
@@ -291,9 +295,10 @@ static void make_stack(void) {
     if (mprotect(stack.ss_sp, STACK_BYTES, PROT_READ | PROT_WRITE) == 0) sigaltstack(&stack, NULL);
 }
 
-void rni_os_crash_watch(rni_os_crash *record, uintptr_t outermost) {
+void rni_os_crash_watch(rni_os_crash *record, uintptr_t outermost, bool (*is_entry)(uintptr_t function)) {
     crash.record = record;
     crash.outermost = outermost;
+    crash.is_entry = is_entry;
     crash.process = getpid();
     make_stack();
     struct sigaction former, action = {.sa_sigaction = note_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};

@@ -38,6 +38,7 @@ typedef struct rni_process {
     rni_ended ended;
     rni_os_crash *crash; /* shared with it: what it says of its death; read when it is dead */
     rni_tail tail;       /* of what it writes to stderr */
+    uint64_t oom_kills;  /* guarded: what the counter said when it was made */
     rni_held *held;
     uint32_t held_count;
 
@@ -62,6 +63,8 @@ typedef struct rni_processes {
     rni_a32 closing;
     rni_os_thread watcher;
     rni_relay relay;     /* the watcher's */
+    int oom_counter;     /* of the group that the processes are in; constant */
+    uint64_t oom_kills;  /* guarded: up to which kill of that counter a death was put down to it */
 } rni_processes;
 
 /* Whether it is still the process that it was, and not its successor. */

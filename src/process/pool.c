@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/os_oom.h"
 #include "base/os_shared.h"
 #include "base/os_stderr.h"
 #include "process/crash.h"
@@ -64,6 +65,7 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
         return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
     }
     process->names = (rni_names){0};
+    process->oom_kills = rni_os_oom_kills(processes->oom_counter);
     process->has_ended = false;
     rni_store_relaxed(&process->is_dead, 0);
     process->is_up = true;
@@ -108,14 +110,27 @@ static bool has_ended(rni_processes *processes, rni_process *process) {
     return has;
 }
 
+/* Each kill that the counter tells of, in the life of the process, accounts for one death by SIGKILL. */
+static bool is_out_of_memory(rni_processes *processes, const rni_process *process) {
+    int status = process->ended.status;
+    if (status < 0 || (status & 0x7f) != RNI_OS_KILL) return false;
+    rni_mutex_lock(&processes->lock);
+    uint64_t known = process->oom_kills > processes->oom_kills ? process->oom_kills : processes->oom_kills;
+    bool is = rni_os_oom_kills(processes->oom_counter) > known;
+    if (is) processes->oom_kills = known + 1;
+    rni_mutex_unlock(&processes->lock);
+    return is;
+}
+
 /* The process is dead, and its tail complete: the watcher saw to that. */
-static rn_value why(rni_process *process) {
+static rn_value why(rni_processes *processes, rni_process *process) {
     char last_words[RNI_TAIL_BYTES];
     rni_os_crash record;
     memcpy(&record, process->crash, sizeof record); /* once: who it left behind may still write there */
     rni_remains remains = {.ended = process->ended, .record = &record, .last_words = last_words,
                            .last_length = rni_tail_copy(&process->tail, last_words),
-                           .is_cut = process->tail.total > RNI_TAIL_BYTES};
+                           .is_cut = process->tail.total > RNI_TAIL_BYTES,
+                           .is_out_of_memory = is_out_of_memory(processes, process)};
     return rni_crash_error(&remains);
 }
 
@@ -127,7 +142,7 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
         rni_os_wait(&processes->news, news, deadline);
     }
     if (!process->has_ended) process->ended = (rni_ended){.status = -1};
-    rn_value error = why(process);
+    rn_value error = why(processes, process);
     rni_process_let_go(process);
     rni_names_free(&process->names);
     rni_mutex_lock(&processes->lock);
@@ -219,6 +234,7 @@ static uint32_t threads_of(const rn_options *options) {
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
     rni_os_close(processes->event);
+    rni_os_close(processes->oom_counter);
     rni_free(processes->all);
     rni_free(processes);
 }
@@ -230,6 +246,7 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
     processes->event = rni_os_event();
+    processes->oom_counter = rni_os_oom_open();
     processes->zygote = (rni_zygote){.socket = -1};
     rn_value error = processes->all && processes->event >= 0 ? rni_zygote_start(&processes->zygote) : rni_error_no_memory();
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;

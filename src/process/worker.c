@@ -232,11 +232,23 @@ static bool open_runtime(void) {
     return rni_lane_make(runtime, rni_load_relaxed(&runtime->serial), self, true) != NULL;
 }
 
+/* Called in the handler of a crash: whether it is the task's own function or hook. What called it is no matter of his. */
+static bool is_entry(uintptr_t function) {
+    const rn_call *call = rni_self ? rni_self->call : NULL;
+    const rni_run *run = call ? call->run : NULL;
+    if (!run) return false;
+    if (function == (uintptr_t)run->function) return true;
+    if (!(run->flags & RNI_HOOKS)) return false;
+    const rni_hooks *hooks = rni_run_hooks(run);
+    return function == (uintptr_t)hooks->on_iter || function == (uintptr_t)hooks->on_success ||
+           function == (uintptr_t)hooks->on_error || function == (uintptr_t)hooks->on_finished;
+}
+
 static void watch_crashes(int fd) {
     rni_os_crash *record = rni_os_map_file(fd, RNI_OS_CRASH_BYTES, true);
     rni_os_close(fd);
     if (!record) exit(NO_CHANNEL);
-    rni_os_crash_watch(record, (uintptr_t)rni_turn_work); /* what called that is no matter of the task's */
+    rni_os_crash_watch(record, (uintptr_t)rni_turn_work, is_entry);
 }
 
 void rni_worker_process(const int *fds, uint32_t count) {
