@@ -47,6 +47,10 @@ static bool can_be_asked(void) {
     return fstat(STDERR_FILENO, &facts) == 0 && (S_ISFIFO(facts.st_mode) || S_ISSOCK(facts.st_mode));
 }
 
+/* Where a program has closed its standard error, something else may have got the number: then it is close-on-exec, as
+ * all that we open. */
+static bool is_there(void) { return fcntl(STDERR_FILENO, F_GETFD) == 0; }
+
 static ssize_t write_once(const char *bytes, size_t size) {
     struct iovec part = {(void *)(uintptr_t)bytes, size};
     if (can_be_asked()) {
@@ -60,6 +64,7 @@ static ssize_t write_once(const char *bytes, size_t size) {
 
 int rni_os_stderr_write(const char *bytes, size_t size) {
     ssize_t taken;
+    if (!is_there()) return -1;
     do taken = write_once(bytes, size < RNI_OS_STDERR_PIECE ? size : RNI_OS_STDERR_PIECE);
     while (taken < 0 && errno == EINTR);
     if (taken >= 0) return (int)taken;

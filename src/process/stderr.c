@@ -7,6 +7,7 @@
 #include "base/os_stderr.h"
 
 #define PATIENCE_MS 1000
+#define SHARE ((size_t)64 * 1024) /* taken from one worker before the others have their turn */
 #define PIPE_MAX ((size_t)1 << 20) /* what a pipe holds at most: what is behind that was written after the death */
 
 /* ---- the relay ---- */
@@ -30,9 +31,16 @@ static void put(rni_relay *relay, const char *bytes, size_t size) {
     relay->length += size;
 }
 
+/* Lines are not torn, so that what others write does not come between. */
+static size_t next_piece(const rni_relay *relay) {
+    if (relay->length <= RNI_OS_STDERR_PIECE) return relay->length;
+    const char *newline = memrchr(relay->bytes, '\n', RNI_OS_STDERR_PIECE);
+    return newline ? (size_t)(newline + 1 - relay->bytes) : RNI_OS_STDERR_PIECE;
+}
+
 /* False: it has no room. */
 static bool write_some(rni_relay *relay) {
-    int taken = rni_os_stderr_write(relay->bytes, relay->length);
+    int taken = rni_os_stderr_write(relay->bytes, next_piece(relay));
     if (taken == 0) return false;
     size_t gone = taken < 0 ? relay->length : (size_t)taken; /* nobody wants it */
     relay->length -= gone;
@@ -77,17 +85,22 @@ static void keep(rni_tail *tail, const char *bytes, size_t size) {
     tail->total += size;
 }
 
-void rni_tail_take(rni_tail *tail, rni_relay *relay, bool all) {
+/* How many bytes came, or as rni_os_pipe_read(). *is_torn: a line may go on. */
+static int take_some(rni_tail *tail, rni_relay *relay, bool *is_torn) {
     char bytes[RNI_OS_STDERR_PIECE];
-    int got;
-    size_t sum = 0;
-    if (tail->pipe < 0) return;
-    do {
-        got = rni_os_pipe_read(tail->pipe, bytes, sizeof bytes);
-        if (got > 0) keep(tail, bytes, (size_t)got);
-        if (got > 0) put(relay, bytes, (size_t)got);
-        sum += got > 0 ? (size_t)got : 0;
-    } while (all && got > 0 && sum < PIPE_MAX);
+    int got = rni_os_pipe_read(tail->pipe, bytes, sizeof bytes);
+    if (got <= 0) return got;
+    keep(tail, bytes, (size_t)got);
+    put(relay, bytes, (size_t)got);
+    *is_torn = bytes[got - 1] != '\n';
+    return got;
+}
+
+void rni_tail_take(rni_tail *tail, rni_relay *relay, bool all) {
+    int got = tail->pipe < 0 ? 0 : 1;
+    bool is_torn = false;
+    for (size_t sum = 0; got > 0 && sum < (all || is_torn ? PIPE_MAX : SHARE); sum += got > 0 ? (size_t)got : 0)
+        got = take_some(tail, relay, &is_torn);
     if (all || got < 0) rni_tail_close(tail);
 }
 
