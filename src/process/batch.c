@@ -210,9 +210,9 @@ static void resume(struct batch *batch, rni_run *run, enum rni_resumed how, rn_v
 /* Those that have begun and are not over, `begun` of the batch, fail with that error, which is taken. */
 static void fail_begun(struct batch *batch, uint32_t begun, rn_value error) {
     give_back_from(batch, begun);
-    for (uint32_t i = batch->over; i < batch->count; i++)
-        resume(batch, batch->runs[i], RNI_RESUMED_FAILED, rn_keep(error));
-    rni_drop(error);
+    if (batch->over >= batch->count) rni_drop(error);
+    for (uint32_t i = batch->over; i < batch->count; i++) /* the last has it alone: as a rule there is one */
+        resume(batch, batch->runs[i], RNI_RESUMED_FAILED, i + 1 < batch->count ? rn_keep(error) : error);
     close_batch(batch);
 }
 

@@ -233,6 +233,12 @@ static const char *start_of_last_lines(const rni_remains *remains, const char *e
     return newline ? newline + 1 : start;
 }
 
+static bool has_last_words(const rni_remains *remains) {
+    size_t i = 0;
+    while (i < remains->last_length && remains->last_words[i] == '\n') i++;
+    return i < remains->last_length;
+}
+
 static void put_last_words(struct text *text, const rni_remains *remains) {
     const char *end = remains->last_words + remains->last_length;
     while (end > remains->last_words && end[-1] == '\n') end--;
@@ -270,7 +276,7 @@ static rn_value make_error(const rni_remains *remains, struct work *work) {
         bool is_same = i > 0 && remains->record->frames[i].address == work->frames[i - 1].address;
         work->frames[i] = is_same ? work->frames[i - 1] : frame_of(remains->record, i);
     }
-    if (remains->last_length > 0) {
+    if (has_last_words(remains)) {
         put_last_words(&text, remains);
         error = because(error, &text);
     }

@@ -22,7 +22,8 @@
  * What a worker is: the program after its last constructor. Its environment, arguments but for argv[0], handlers, signal
  * mask and descriptors are what a program has then that was started with the host's environment, with every signal at
  * its default and none blocked; what the host changed since its own start (handlers, memory, umask later than the
- * zygote's start) is not there. The zygote itself blocks every signal: when it ends is for the host to say.
+ * zygote's start) is not there. Then worker.c puts its handlers where a fault has the default action, and its pipe in
+ * the place of stderr. The zygote itself blocks every signal: when it ends is for the host to say.
  *
  * At most ENDED for a worker whose number the caller was not told (EMFILE while its pidfd came) is to be ignored.
  */

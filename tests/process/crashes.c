@@ -316,6 +316,17 @@ static void play_after_others(rn_runtime *runtime, const struct state *state, rn
     end(start(runtime, state, arg));
 }
 
+/* Short runs go to a process many at a time. */
+static void play_among_many(rn_runtime *runtime, const struct state *state, rn_value arg) {
+    rn_future *futures[50];
+    for (size_t i = 0; i < COUNT(futures); i++)
+        futures[i] = i == 40 ? start(runtime, state, arg) : rn_run(runtime, succeed);
+    for (size_t i = 0; i < COUNT(futures); i++) {
+        check(i == 40 || rn_kind(rn_result(futures[i])) == RN_INT, "%s: run %zu noticed", state->name, i);
+        end(futures[i]);
+    }
+}
+
 static void play_inner(rn_runtime *runtime, const struct state *state, rn_value arg) {
     end(rn_run(runtime, state->task.function, .arg = arg));
 }
@@ -373,6 +384,7 @@ static void play_in_caller(rn_runtime *runtime, const struct state *state, rn_va
 static const struct state states[] = {
     {.name = "the first turn of a process", .task = {.function = die_now}},
     {.name = "a later turn of a process", .task = {.function = die_now}, .play = play_after_others},
+    {.name = "a turn among many short ones", .task = {.function = die_now}, .play = play_among_many},
     {.name = "the second iteration", .task = {.function = die_in_second, .times = 2}},
     {.name = "the second tick", .task = {.function = die_in_second, .times = 2, .every = RN_MICROSECONDS(100)}},
     {.name = "on_iter", .task = {.function = succeed, .on_iter = die_in_hook}},

@@ -246,6 +246,21 @@ static rn_value jump_to_nothing(rn_call *call) {
     return rn_int(function() + nothing);
 }
 
+static rn_value succeed(rn_call *call) { return rn_int(rn_iteration(call) > 0); }
+
+/* Short runs go to a process many at a time. */
+static void expect_backtrace_among_many(rn_runtime *runtime) {
+    enum { RUNS = 300, VICTIM = 200 };
+    rn_future *futures[RUNS];
+    for (int i = 0; i < RUNS; i++) futures[i] = i == VICTIM ? rn_run(runtime, segfault) : rn_run(runtime, succeed);
+    end(futures[VICTIM]);
+    expect("in read_there; peak memory");
+    expect("in task 'segfault', iteration 1\n  caused by error -13 (RN_CRASHED): backtrace:\n    #0 read_there");
+    expect_not("#3");
+    for (int i = 0; i < RUNS; i++)
+        if (i != VICTIM) check(strcmp(end(futures[i]), "1") == 0, "run %d: %s", i, text);
+}
+
 static void *segfault_here(void *unused) {
     (void)unused;
     return (void *)(intptr_t)(parse_line() + nothing);
@@ -302,6 +317,7 @@ static void the_backtrace_names_functions(void) {
     expect_not("#3");
     ask_addr2line(strstr(text, "#1 "), answer, sizeof answer);
     check(strncmp(answer, "parse_line", 10) == 0 || !answer[0], "addr2line says %s", answer);
+    expect_backtrace_among_many(runtime);
     end(rn_run(runtime, jump_to_nothing));
     expect("in 0x0, called by jump_to_nothing");
     expect("#1 jump_to_nothing");
