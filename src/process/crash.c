@@ -194,18 +194,20 @@ static bool is_over_cpu_limit(const rni_ended *ended) {
     return ended->cpu_limit_s > 0 && ended->cpu_ns / HALF_SECOND >= ended->cpu_limit_s;
 }
 
+static bool has_record(const rni_remains *remains, int signal) {
+    return remains->record && rni_load_relaxed(&remains->record->mark) && remains->record->signal == signal;
+}
+
 /* What is known of a signal without a record. */
 static const char *cause_of(const rni_remains *remains, int signal) {
     const char *name = rni_os_signal_name(signal);
     if (strcmp(name, "SIGXCPU") == 0) return ": CPU time limit";
     if (strcmp(name, "SIGXFSZ") == 0) return ": file size limit";
+    /* A filter that kills at once leaves its victim no time for a record. */
+    if (strcmp(name, "SIGSYS") == 0 && !has_record(remains, signal)) return ": a system call that is not allowed (seccomp)";
     if (signal != RNI_OS_KILL) return "";
     if (remains->is_out_of_memory) return ": out of memory";
     return is_over_cpu_limit(&remains->ended) ? ": CPU time limit" : ", not by Runium";
-}
-
-static bool has_record(const rni_remains *remains, int signal) {
-    return remains->record && rni_load_relaxed(&remains->record->mark) && remains->record->signal == signal;
 }
 
 static void put_cause(struct text *text, const rni_remains *remains, const struct frame *frames, uint32_t count) {

@@ -266,6 +266,21 @@ static void *segfault_here(void *unused) {
     return (void *)(intptr_t)(parse_line() + nothing);
 }
 
+/* All that belongs to a worker is given back when it is dead. */
+static void deaths_leave_nothing_behind(void) {
+    unsigned fds = 0, mappings = 0;
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing, .quarantine = 1000000,
+                                  .respawn_rate = 1000000);
+    for (int i = 0; i < 200; i++) {
+        end(rn_run(runtime, segfault));
+        expect("#0 read_there");
+        if (i == 100) fds = proc_entries("/proc/self/fd"), mappings = proc_lines("/proc/self/maps");
+    }
+    check(proc_entries("/proc/self/fd") == fds, "%u descriptors, %u before", proc_entries("/proc/self/fd"), fds);
+    check(proc_lines("/proc/self/maps") == mappings, "%u mappings, %u before", proc_lines("/proc/self/maps"), mappings);
+    rn_close(runtime);
+}
+
 static rn_value segfault_in_thread(rn_call *call) {
     pthread_t thread;
     (void)call;
@@ -390,6 +405,7 @@ int main(int argc, char **argv) {
         the_backtrace_names_functions,
         the_programs_own_handler_stays,
         a_record_may_hold_anything,
+        deaths_leave_nothing_behind,
     };
     proof_begin(argc, argv, "Last words");
     guard_against_hang(300);

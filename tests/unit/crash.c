@@ -64,6 +64,11 @@ TEST(a_kill_says_whose_it_may_be) {
     assert_says("SIGXFSZ (25): file size limit");
 }
 
+TEST(a_filter_that_kills_at_once_is_named) {
+    describe((rni_remains){.ended = {.status = SIGSYS}});
+    assert_says("SIGSYS (31): a system call that is not allowed (seccomp);");
+}
+
 TEST(a_fault_says_where_and_why) {
     rni_os_crash *record = blank(SIGSEGV, SEGV_ACCERR);
     record->address = 0x1230;
