@@ -324,7 +324,8 @@ bool rni_os_crash_is_filter(int signal, int code) { return signal == SIGSYS && c
 
 bool rni_os_crash_is_overflow(const rni_os_crash *record) {
     if (record->signal != SIGSEGV || !rni_os_crash_has_address(record->signal, record->code)) return false;
-    return record->address - (record->stack - NEAR_BYTES) < 2 * NEAR_BYTES;
+    bool is_null = record->address < NEAR_BYTES; /* no stack lies there, whatever the pointer says */
+    return !is_null && record->address - (record->stack - NEAR_BYTES) < 2 * NEAR_BYTES;
 }
 
 static const struct {

@@ -261,6 +261,15 @@ static void expect_backtrace_among_many(rn_runtime *runtime) {
         if (i != VICTIM) check(strcmp(end(futures[i]), "1") == 0, "run %d: %s", i, text);
 }
 
+/* A stack that cannot be walked: the walk is what fails then, and the death is the same. */
+static rn_value lose_stack(rn_call *call) {
+    no_core();
+#if defined(__x86_64__)
+    if (rn_iteration(call) > 0) __asm__ volatile("mov $0x1000, %%rsp; mov $0x1000, %%rbp; movl $1, 0x20" ::: "memory");
+#endif
+    return segfault(call);
+}
+
 static void *segfault_here(void *unused) {
     (void)unused;
     return (void *)(intptr_t)(parse_line() + nothing);
@@ -336,6 +345,9 @@ static void the_backtrace_names_functions(void) {
     end(rn_run(runtime, jump_to_nothing));
     expect("in 0x0, called by jump_to_nothing");
     expect("#1 jump_to_nothing");
+    end(rn_run(runtime, lose_stack));
+    expect("killed by SIGSEGV (11) at address 0x");
+    expect("#0 ");
     end(rn_run(runtime, segfault_in_thread));
     expect("backtrace, of a thread that the task started:\n    #0 read_there");
     end(rn_run(runtime, segfault_in_child));
