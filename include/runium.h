@@ -173,7 +173,7 @@ RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer));
  *           RN_BUFFER_MAX.
  */
 RN_API rn_value rn_buffer(size_t size);
-#define RN_BUFFER_MAX ((size_t)1 << 40) /* bytes: 1 TiB */
+#define RN_BUFFER_MAX ((size_t)1 << (sizeof(size_t) > 4 ? 40 : 30)) /* bytes: 1 TiB; 1 GiB in programs of 32 bits */
 
 /* A text that is not copied: for string literals only. Never fails. */
 #define rn_literal(text) rni_literal("" text "", sizeof(text) - 1)
@@ -422,7 +422,7 @@ RN_API void rn_release(rn_future *future);
 /*
  * Where tasks run. RN_PROCESSES: function, hooks and iterations run in worker processes, forked from the program as it is
  * after its constructors. A process that dies is the failure of the iteration or hook that it ran (RN_CRASHED) and of
- * nothing else. Arguments and results are copied and must not hold pointers: RN_NOT_PORTABLE.
+ * nothing else. Arguments and results are copied, but for buffers, and must not hold pointers: RN_NOT_PORTABLE.
  */
 enum rn_executor { RN_THREADS = 0, RN_PROCESSES = 1, RN_CLUSTER = 2 };
 /* RN_BLOCK in a task of the same runtime acts as RN_CALLER_RUNS: that task might be what the queue waits for. A run
@@ -478,17 +478,23 @@ typedef struct rn_options {
 /*
  * A sandbox for worker processes, entered after the program's constructors and before the first task. Without one,
  * process mode contains faults, not malice: a worker may do all that the program's user may do, to the program too.
- * In a sandbox a worker gains no privileges, sees no other process (ptrace, signals to it, /proc/PID/mem), makes no
- * socket but AF_UNIX pairs, loads no kernel code, mounts nothing, and opens no file but those below `read` and `write`.
+ * In a sandbox a worker gains no privileges and has none, does nothing to other processes (ptrace, signals, limits,
+ * /proc/PID), makes no socket but pairs, loads no kernel code, mounts nothing, changes neither modes, owners nor times
+ * of files, and opens no file but those below `read` and `write`, the program's own and its libraries as they are
+ * loaded when the runtime opens, /proc/self, /dev/null, /dev/zero, /dev/random and /dev/urandom. What constructors
+ * opened stays open.
+ * Paths are resolved when the runtime opens: RN_INVALID, with the path, for one that is not there. What a sandbox does
+ * not keep from a worker stands in docs/processes.md.
  * The system must have what is asked for (seccomp, Landlock): else rn_open_error() is RN_UNSUPPORTED and names it.
  */
 typedef struct rn_sandbox {
     size_t size RNI_DEFAULT;               /* sizeof(rn_sandbox) */
-    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL; NULL: none
-                                              but the program's own file and libraries */
-    const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed; NULL: none */
-    bool network RNI_DEFAULT;              /* sockets of every family */
-    bool processes RNI_DEFAULT;            /* fork and exec */
+    const char *const *read RNI_DEFAULT;   /* folders and files that may be read and executed, ends with NULL;
+                                              NULL: none */
+    const char *const *write RNI_DEFAULT;  /* folders and files that may be read, written, made and removed, ends with
+                                              NULL; NULL: none */
+    bool network RNI_DEFAULT;              /* sockets of the internet, IPv4 and IPv6: to this machine too */
+    bool processes RNI_DEFAULT;            /* fork and exec, of what may be executed: they are in the sandbox as well */
 } rn_sandbox;
 
 /*
@@ -573,6 +579,32 @@ typedef struct rn_stats {
 /* Fills *stats, whose size the caller has set. Counts lag by a few tasks while workers are busy.
  * Returns RN_OK, RN_INVALID (unknown size), RN_CLOSED, RN_FORKED. */
 RN_API int rn_get_stats(rn_runtime *runtime, rn_stats *stats);
+
+/* ------------------------------------------------------------------------------------------------
+ * Crash capsules
+ * With .capsules each iteration or hook that took its worker process with it leaves a file in that folder, from which it
+ * can be run again: `runium replay FILE`, see docs/cli.md. At most RN_CAPSULES_MAX of a runtime; the log says where each
+ * is, and what went wrong where there is none. A capsule holds the argument and the environment, hence maybe secrets:
+ * it is for its user alone (mode 0600). To replay one is to execute what it names: only those that you trust.
+ */
+#define RN_CAPSULES_MAX 100u
+
+/*
+ * The program that a capsule is of.
+ * Returns   Its path, a text; or an error.
+ * Errors    RN_INVALID: not a capsule, the message says where; RN_NO_MEMORY; an errno value: the file cannot be read.
+ * Ownership The value is yours to drop.
+ */
+RN_API rn_value rn_capsule_program(const char *file);
+
+/*
+ * Executes the program of a capsule in the place of this one, with the environment, folder and limits that its workers
+ * had. In the place of main() it runs what crashed once more, prints what that returns, and ends with status 0, or 1 if
+ * it is an error. any_build: also if the program or a library has been built anew; the function is found by its name.
+ * Returns   Only an error; the process may have the capsule's folder, limits and signals then.
+ * Errors    As rn_capsule_program(), and RN_INVALID: another build; an errno value: the program cannot be started.
+ */
+RN_API rn_value rn_capsule_replay(const char *file, bool any_build);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -259,3 +259,44 @@ bool rni_elf_symbol(const rni_elf_file *file, uint64_t address, char *name, size
     }
     return false;
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * The address of a function
+ */
+#define NAME_MAX_BYTES 512 /* of names that are compared */
+
+static bool has_name(const rni_elf_file *file, const section_header *strings, const symbol_entry *symbol, const char *name) {
+    char found[NAME_MAX_BYTES];
+    return contains(symbol, symbol->st_value) && load_name(file, strings, symbol->st_name, found, sizeof found) &&
+           strcmp(found, name) == 0;
+}
+
+static unsigned find_in_table(const rni_elf_file *file, const section_header *table, const section_header *strings,
+                              const char *name, uint64_t *address) {
+    symbol_entry symbols[PIECE];
+    unsigned count = 0;
+    size_t piece;
+    for (uint64_t i = 0; count < 2 && (piece = load_symbols(file, table, i, symbols)) > 0; i += piece)
+        for (size_t k = 0; k < piece && count < 2; k++) {
+            if (!has_name(file, strings, &symbols[k], name)) continue;
+            if (count > 0 && symbols[k].st_value == *address) continue;
+            if (count++ == 0) *address = symbols[k].st_value;
+        }
+    return count;
+}
+
+unsigned rni_elf_function(const rni_elf_file *file, const char *name, uint64_t *address) {
+    static const uint32_t types[] = {SHT_SYMTAB, SHT_DYNSYM};
+    file_header header;
+    section_header tables[TABLES_MAX], strings;
+    if (!load_header(file, &header)) return 0;
+    uint32_t tables_count = find_tables(file, &header, tables);
+    unsigned found = 0;
+    for (uint32_t i = 0; i < 2 * tables_count && found == 0; i++) {
+        const section_header *table = &tables[i % tables_count];
+        if (table->sh_type != types[i / tables_count] || table->sh_link >= header.e_shnum) continue;
+        if (load_entry(file, header.e_shoff, table->sh_link, &strings, sizeof strings))
+            found = find_in_table(file, table, &strings, name, address);
+    }
+    return found;
+}

@@ -42,4 +42,8 @@ bool rni_elf_is_whole(const rni_elf_file *file);
  * Its name is cut at `size`, and what is not printable ASCII becomes '?'. False: none. */
 bool rni_elf_symbol(const rni_elf_file *file, uint64_t address, char *name, size_t size, uint64_t *distance);
 
+/* The other way round: the address of the function with that name. Returns how many different ones there are (2: or
+ * more), *address is that of the first; 0: none. */
+unsigned rni_elf_function(const rni_elf_file *file, const char *name, uint64_t *address);
+
 #endif

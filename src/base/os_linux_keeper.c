@@ -302,9 +302,10 @@ int rni_os_program_reap(rni_os_program *program) {
 }
 
 void rni_os_program_forget(rni_os_program *program) {
-    if (program->pidfd >= 0) close(program->pidfd);
-    rni_free(program->keeper);
-    *program = (rni_os_program){NULL, -1};
+    rni_os_program former = *program;
+    *program = (rni_os_program){NULL, -1}; /* first: a forked child must not close what has this number by then */
+    if (former.pidfd >= 0) close(former.pidfd);
+    rni_free(former.keeper);
 }
 
 bool rni_os_gains_rights(void) {

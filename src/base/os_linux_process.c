@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,6 +43,19 @@ bool rni_os_is_readable(const char *path) { return faccessat(AT_FDCWD, path, R_O
 int rni_os_process(void) { return getpid(); }
 
 int rni_os_parent(void) { return getppid(); }
+
+/* The state follows the name, which is in brackets and may hold any others. */
+bool rni_os_is_stopped(int pid) {
+    char path[32], text[128];
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    const char *end = strrchr(text, ')');
+    return end && (end[1] == ' ') && (end[2] == 'T' || end[2] == 't');
+}
 
 /* The threads are the folders in this one, and a folder has a link from each folder in it, and two more. */
 unsigned rni_os_thread_count(void) {
@@ -81,13 +95,14 @@ int rni_os_send_packet(int socket, const void *bytes, size_t size, const int *fd
     return errno == ECONNRESET ? EPIPE : errno;
 }
 
-/* Takes the descriptors out of the message; what there is no room for is closed. */
-static bool detach(struct msghdr *message, int *fds, uint32_t *count) {
+/* Takes the descriptors out of the message; what there is no room for is closed. 0, or an errno. */
+static int detach(struct msghdr *message, int *fds, uint32_t *count) {
     uint32_t room = *count;
     *count = 0;
-    bool all = !(message->msg_flags & MSG_CTRUNC);
+    bool all = !(message->msg_flags & MSG_CTRUNC); /* else the system closed some, or this process may have no more */
     struct cmsghdr *header = CMSG_FIRSTHDR(message);
-    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return all;
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return all ? 0 : EMFILE;
     size_t came = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < came; i++) {
         int fd;
@@ -95,7 +110,8 @@ static bool detach(struct msghdr *message, int *fds, uint32_t *count) {
         if (all && *count < room) fds[(*count)++] = fd;
         else close(fd);
     }
-    return all && came <= room;
+    if (!all && came == RNI_OS_FDS_MAX) return E2BIG;
+    return all && came <= room ? 0 : EMFILE;
 }
 
 static ssize_t receive(int socket, struct msghdr *message, int flags) {
@@ -118,7 +134,8 @@ int rni_os_receive_packet(int socket, void *bytes, size_t size, int *fds, uint32
                              .msg_controllen = sizeof control.bytes};
     ssize_t got = receive(socket, &message, 0);
     if (got <= 0) return *count = 0, ending_of(got);
-    if (!detach(&message, fds, count)) return EMFILE;
+    int error = detach(&message, fds, count);
+    if (error) return error;
     return (size_t)got == size && !(message.msg_flags & MSG_TRUNC) ? 0 : EBADMSG;
 }
 

@@ -58,6 +58,12 @@ void *rni_os_map_file(int fd, size_t size, bool writable) {
     return pages == MAP_FAILED ? NULL : pages;
 }
 
+void *rni_os_map_shared(int fd, size_t size, bool writable) {
+    void *pages = rni_os_map_file(fd, size, writable);
+    if (pages) madvise(pages, size, MADV_DONTFORK);
+    return pages;
+}
+
 void rni_os_unmap(void *pages, size_t size) {
     if (pages) munmap(pages, size);
 }

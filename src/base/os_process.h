@@ -40,6 +40,9 @@ bool rni_os_gains_rights(void);
 
 int rni_os_open_self(int *pidfd); /* of the calling process */
 
+/* Whether a process is stopped, by a signal or a tracer. */
+bool rni_os_is_stopped(int pid);
+
 /* Whether the file can be opened for reading. */
 bool rni_os_is_readable(const char *path);
 
@@ -53,7 +56,7 @@ int rni_os_send_packet(int socket, const void *bytes, size_t size, const int *fd
 
 /* Takes a packet of exactly `size` bytes, without waiting. *count: room in fds, then how many came, close-on-exec.
  * EAGAIN: there is none. EPIPE: the other end is gone. EMFILE: descriptors were lost, those that came are closed.
- * EBADMSG: of another size. In the last two cases the packet's bytes are there, as far as they fit. */
+ * E2BIG: more than RNI_OS_FDS_MAX came, all are closed. EBADMSG: of another size. In the last three cases the packet's bytes are there, as far as they fit. */
 int rni_os_receive_packet(int socket, void *bytes, size_t size, int *fds, uint32_t *count);
 
 /* The bytes of the next packet, which stays where it is. */

@@ -23,6 +23,8 @@ bool rni_os_seal(int fd);
 bool rni_os_is_sealed(int fd, size_t size);
 
 void *rni_os_map_file(int fd, size_t size, bool writable); /* NULL if refused */
+/* As rni_os_map_file(), and forked children do not have it. */
+void *rni_os_map_shared(int fd, size_t size, bool writable);
 void rni_os_unmap(void *pages, size_t size);
 void rni_os_close(int fd); /* -1 is allowed */
 

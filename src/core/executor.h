@@ -64,6 +64,11 @@ typedef struct rni_executor {
     /* rn_close, once nothing is pending: ends the workers. Blocks until they have ended. */
     void (*close)(rn_runtime *runtime);
 
+    /* The only thread of a forked child: lets go of descriptors of the parent's runtime, which is as the parent's other
+     * threads left it at that moment. Gives no memory back: malloc's locks may be held by a thread that is not here.
+     * NULL: there is nothing. */
+    void (*forget)(rn_runtime *runtime);
+
     /* Any thread, with the list of outside waits locked: nothing ready, nobody runs but those that wait. */
     bool (*is_idle)(rn_runtime *runtime);
 

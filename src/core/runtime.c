@@ -130,6 +130,8 @@ static rn_value check_options(const rn_options *options, rn_options *whole) {
                         (int)whole->when_full);
     if (!rni_executor_of(whole->executor))
         return rn_error(RN_UNSUPPORTED, ".executor is %d; this build has %s", (int)whole->executor, rni_executor_names());
+    if (whole->sandbox && whole->executor != RN_PROCESSES)
+        return rn_error(RN_INVALID, ".sandbox is set; where .executor is not RN_PROCESSES only NULL is accepted");
     rn_testing kit;
     return whole->testing ? rni_grown_read(&grown_testing, whole->testing, &kit) : rn_none();
 }

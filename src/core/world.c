@@ -4,10 +4,12 @@
 
 #include "base/fault.h"
 #include "base/memory.h"
+#include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/run.h"
 #include "core/runtime.h"
+#include "value/buffer.h"
 
 static struct {
     rni_chunk *pool[RNI_CLASSES];
@@ -37,13 +39,22 @@ void rni_world_lock(void) { rni_mutex_lock(&world.lock); }
 
 void rni_world_unlock(void) { rni_mutex_unlock(&world.lock); }
 
+static void forget_runtimes(void) {
+    for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) {
+        rn_runtime *runtime = rni_load_relaxed(&table[i]);
+        if (runtime && runtime->executor && runtime->executor->forget) runtime->executor->forget(runtime);
+        rni_store_relaxed(&table[i], NULL);
+    }
+}
+
 /* In the child of a fork: alone, with whatever the other threads left half done. */
 static void forget_parent(void) {
     memset(&world, 0, sizeof world);
     rni_waits_lock = (rni_mutex){{0}};
+    rni_buffers_forked();
     rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_chunks[i], NULL);
-    for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) rni_store_relaxed(&table[i], NULL);
+    forget_runtimes();
     rni_store_relaxed(&all_threads, NULL);
     rni_store_relaxed(&era, rni_world_era() + 1);
     rni_self = NULL;

@@ -210,9 +210,9 @@ static void resume(struct batch *batch, rni_run *run, enum rni_resumed how, rn_v
 /* Those that have begun and are not over, `begun` of the batch, fail with that error, which is taken. */
 static void fail_begun(struct batch *batch, uint32_t begun, rn_value error) {
     give_back_from(batch, begun);
-    if (batch->over >= batch->count) rni_drop(error);
-    for (uint32_t i = batch->over; i < batch->count; i++) /* the last has it alone: as a rule there is one */
+    for (uint32_t i = batch->over; i < batch->count; i++) /* whoever is the only one has it for itself, to be stamped */
         resume(batch, batch->runs[i], RNI_RESUMED_FAILED, i + 1 < batch->count ? rn_keep(error) : error);
+    if (batch->over >= batch->count) rni_drop(error);
     close_batch(batch);
 }
 

@@ -7,7 +7,8 @@
  * something else (the worker has died, a run is to stop), so that it alone says nothing.
  *
  * The host trusts nothing in the worker's mailbox: it copies the head once, checks the copy, copies the bytes, and
- * decodes that copy. What is too large comes in a memory file that is sealed before it is looked at.
+ * decodes that copy. What is too large comes in a memory file that is sealed before it is looked at. The socket brings it,
+ * and the files of buffers (attach.h).
  */
 #ifndef RNI_PROCESS_CHANNEL_H
 #define RNI_PROCESS_CHANNEL_H
@@ -26,6 +27,7 @@ typedef struct rni_mailbox {
     rni_a64 length;   /* of the message; above RNI_INLINE_BYTES it is in a file, that the socket brings */
     rni_a32 told;     /* the host's: bits for the run at work, enum rni_told */
     rni_a32 revoked;  /* the host's: the number of the batch of which no further run is to begin; see batch.h */
+    rni_a32 buffers;  /* of the message: how many the socket brings */
     _Alignas(64) rni_a64 begun; /* the worker's: which of the host's messages it works on, and how many runs of it have begun */
     rni_a64 done;               /* the worker's: likewise, and how many of its results are there */
     _Alignas(64) unsigned char bytes[RNI_INLINE_BYTES];
@@ -42,6 +44,7 @@ typedef struct rni_channel {
     unsigned char *copy; /* of the message read last, RNI_INLINE_BYTES */
     void *file;      /* mapped, of the message read last, if it was large */
     size_t file_size;
+    rni_wire_buffers brought; /* by the message read last, and not taken */
 } rni_channel;
 
 /* Host: makes both mailboxes and the socket pair. False: refused; nothing is left. theirs: the three descriptors for

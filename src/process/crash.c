@@ -212,7 +212,7 @@ static const char *cause_of(const rni_remains *remains, int signal) {
 
 static void put_cause(struct text *text, const rni_remains *remains, const struct frame *frames, uint32_t count) {
     int status = remains->ended.status, signal = status & 0x7f;
-    if (status < 0) put(text, "died; nobody knows of what");
+    if (status < 0) put(text, "died; the zygote, which would know of what, has ended or does not answer");
     else if (signal == 0) put(text, "ended with exit(%d)", status >> 8 & 0xff);
     else {
         put(text, "was killed by %s (%d)", rni_os_signal_name(signal), signal);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "value/wire.h"
+#include "value/value.h"
 
 static unsigned char *make_room(rni_writer *writer, size_t length) {
     if (writer->failed) return NULL;
@@ -24,12 +24,14 @@ static unsigned char *make_room(rni_writer *writer, size_t length) {
 
 void rni_writer_begin(rni_writer *writer, enum rni_frame frame) {
     writer->length = 0;
-    writer->failed = false;
+    writer->failed = writer->is_overfull = false;
+    rni_wire_drop_buffers(&writer->buffers);
     rni_put_8(writer, (uint8_t)frame);
 }
 
 void rni_writer_free(rni_writer *writer) {
     rni_free(writer->bytes);
+    rni_wire_drop_buffers(&writer->buffers);
     *writer = (rni_writer){0};
 }
 
@@ -51,11 +53,18 @@ void rni_put_bytes(rni_writer *writer, const void *bytes, size_t length) {
 
 void rni_put_text(rni_writer *writer, const char *text) { rni_put_bytes(writer, text, strlen(text)); }
 
+static void add_buffer(rni_writer *writer, rn_value buffer) {
+    writer->is_overfull = writer->is_overfull || writer->buffers.count == RNI_WIRE_BUFFERS;
+    if (!writer->is_overfull) writer->buffers.values[writer->buffers.count++] = rn_keep(buffer);
+}
+
 bool rni_put_value(rni_writer *writer, rn_value value) {
     size_t size = rni_wire_size(value);
     if (size == SIZE_MAX) return false;
+    uint32_t number = writer->buffers.count;
+    if (rn_kind(value) == RN_BUFFER) add_buffer(writer, value);
     unsigned char *at = make_room(writer, size);
-    if (at) rni_wire_write(value, at);
+    if (at) rni_wire_write_numbered(value, number, at);
     return true;
 }
 
@@ -111,7 +120,8 @@ void rni_take_text(rni_reader *reader, char *text, size_t size) {
 rn_value rni_take_value(rni_reader *reader) {
     rn_value value = rn_none();
     size_t used = 0;
-    if (reader->failed || !rni_wire_read(reader->at, (size_t)(reader->end - reader->at), &value, &used)) {
+    rni_wire_buffers none = {.count = 0}, *buffers = reader->buffers ? reader->buffers : &none;
+    if (reader->failed || !rni_wire_read_beside(reader->at, (size_t)(reader->end - reader->at), buffers, &value, &used)) {
         reader->failed = true;
         return rn_none();
     }
@@ -119,4 +129,7 @@ rn_value rni_take_value(rni_reader *reader) {
     return value;
 }
 
-bool rni_reader_is_done(const rni_reader *reader) { return !reader->failed && reader->at == reader->end; }
+bool rni_reader_is_done(const rni_reader *reader) {
+    const rni_wire_buffers *buffers = reader->buffers;
+    return !reader->failed && reader->at == reader->end && (!buffers || buffers->taken == buffers->count);
+}

@@ -21,6 +21,8 @@
 #include <runium.h>
 #include <stddef.h>
 
+#include "value/wire.h"
+
 enum rni_frame {
     RNI_TURN = 1,
     RNI_ANSWER,
@@ -47,6 +49,8 @@ typedef struct rni_writer {
     unsigned char *bytes;
     size_t length, room;
     bool failed; /* no memory */
+    bool is_overfull; /* more buffers than a frame may have */
+    rni_wire_buffers buffers; /* of its values: it keeps them until it is sent */
 } rni_writer;
 
 void rni_writer_begin(rni_writer *writer, enum rni_frame frame);
@@ -62,6 +66,7 @@ bool rni_wire_is_portable(rn_value value);
 typedef struct rni_reader {
     const unsigned char *at, *end;
     bool failed;
+    rni_wire_buffers *buffers; /* that came with the frame; NULL: it can have none */
 } rni_reader;
 
 uint8_t rni_take_8(rni_reader *reader);
@@ -71,6 +76,6 @@ bool rni_take_flag(rni_reader *reader);                               /* 0 or 1 
 const void *rni_take_bytes(rni_reader *reader, size_t *length);       /* in place; NULL if failed */
 void rni_take_text(rni_reader *reader, char *text, size_t size);      /* fails if it does not fit */
 rn_value rni_take_value(rni_reader *reader);                          /* yours; none if failed */
-bool rni_reader_is_done(const rni_reader *reader);                    /* nothing failed, nothing is left */
+bool rni_reader_is_done(const rni_reader *reader);                    /* nothing failed, nothing is left, no buffer either */
 
 #endif

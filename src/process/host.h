@@ -14,8 +14,10 @@
 #include "base/os_crash.h"
 #include "core/executor.h"
 #include "core/turn.h"
+#include "process/capsule.h"
 #include "process/channel.h"
 #include "process/names.h"
+#include "process/sandbox.h"
 #include "process/stderr.h"
 #include "process/zygote.h"
 
@@ -34,6 +36,7 @@ typedef struct rni_process {
     uint32_t number;     /* guarded: the zygote's */
     rni_a32 is_dead;     /* set by the watcher */
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
+    bool died_below;     /* just now, in a run that the one at work waited for */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
     rni_os_crash *crash; /* shared with it: what it says of its death; read when it is dead */
@@ -54,17 +57,21 @@ typedef struct rni_processes {
     rn_runtime *runtime;
     rni_mutex lock;      /* below every other lock */
     rni_zygote zygote;   /* guarded */
+    uint32_t first;      /* guarded: number of the first worker of this zygote */
+    rni_os_sandbox sandbox; /* constant */
     uint32_t count;      /* constant: threads of the pool, and one for callers */
     rni_process *all;    /* by the number of the thread; the last: the callers' */
     rni_mutex callers;   /* held by the thread that uses theirs */
     rni_aptr caller;     /* that thread (rni_os_thread_self); written with the lock held */
     rni_a32 news;        /* a futex: moves when a process has ended */
+    rni_capsules *capsules; /* constant; NULL: none are written */
     int event;           /* wakes the watcher */
     rni_a32 closing;
     rni_os_thread watcher;
     rni_relay relay;     /* the watcher's */
     int oom_counter;     /* of the group that the processes are in; constant */
     uint64_t oom_kills;  /* guarded: up to which kill of that counter a death was put down to it */
+    struct rni_watched *watched; /* the watcher's */
 } rni_processes;
 
 /* Whether it is still the process that it was, and not its successor. */
@@ -81,6 +88,10 @@ void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The run that is at work now: it is told what it must know. Returns the one before. */
 rni_run *rni_process_set_run(rni_processes *processes, rni_process *process, rni_run *run);
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */
+
+/* forget.c: in a forked child. Whoever gives a descriptor back says first that it is not there any more (is_up, -1), so
+ * that no child closes what has that number since. */
+void rni_process_forget(rn_runtime *runtime);
 
 /* proxy.c */
 bool rni_process_work(rni_turn *turn);

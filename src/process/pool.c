@@ -14,6 +14,8 @@
 #include "value/value.h"
 
 #define NEWS_WAIT RN_SECONDS(2)      /* for the zygote to tell why a process ended */
+#define NEWS_LOOK RN_MILLISECONDS(50) /* between two looks whether it is there at all, and not stopped */
+#define ZYGOTE_TRIES 3               /* to make a worker, when zygotes end meanwhile */
 #define QUIT_WAIT RN_MILLISECONDS(500) /* for processes to end by themselves when the runtime closes */
 
 /* ---- one process ---- */
@@ -40,7 +42,7 @@ static bool open_lines(rni_process *process, int theirs[RNI_WORKER_FDS]) {
     if (!rni_channel_make(&process->channel, theirs)) return false;
     theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES);
     if (theirs[RNI_WORKER_RECORD] >= 0)
-        process->crash = rni_os_map_file(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
+        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
     return process->crash && rni_tail_open(&process->tail, &theirs[RNI_WORKER_STDERR]);
 }
 
@@ -51,17 +53,38 @@ static void close_lines(rni_process *process) {
     rni_tail_close(&process->tail);
 }
 
+/* With the lock held. Its workers die with it. Numbers go on: those of the former one may not be buried yet. */
+static rn_value rebuild_zygote(rni_processes *processes) {
+    take_news(processes); /* what it told before it ended */
+    processes->first = processes->zygote.next;
+    rni_zygote_stop(&processes->zygote);
+    rn_value error = rni_zygote_start(&processes->zygote);
+    processes->zygote.next = processes->first;
+    rni_os_event_raise(processes->event);
+    return error;
+}
+
+static int ask_for_worker(rni_processes *processes, rni_process *process, const int theirs[RNI_WORKER_FDS]) {
+    return rni_zygote_spawn(&processes->zygote, theirs, RNI_WORKER_FDS, &process->pidfd, &process->number);
+}
+
 /* With the lock held. */
 static rn_value spawn(rni_processes *processes, rni_process *process) {
     int theirs[RNI_WORKER_FDS];
-    int code = open_lines(process, theirs) ? rni_zygote_spawn(&processes->zygote, theirs, RNI_WORKER_FDS, &process->pidfd,
-                                                              &process->number)
-                                           : RN_NO_MEMORY;
+    bool sent = open_lines(process, theirs) && rni_sandbox_send(&processes->sandbox, process->channel.socket);
+    int code = sent ? ask_for_worker(processes, process, theirs) : RN_NO_MEMORY;
+    for (unsigned tries = 1; code == RN_CLOSED && tries < ZYGOTE_TRIES; tries++) {
+        rn_value error = rebuild_zygote(processes);
+        if (rni_is_none(error)) code = ask_for_worker(processes, process, theirs);
+        rni_drop(error);
+    }
     for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
     take_news(processes);
     if (code != RN_OK) close_lines(process);
     if (code == RN_NO_MEMORY) return rni_error_no_memory();
     if (code != RN_OK) {
+        if (code == RN_CLOSED)
+            return rn_error(RN_NO_PROCESSES, "no worker process: the zygote, which makes them, ends again and again");
         return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
     }
     process->names = (rni_names){0};
@@ -74,13 +97,9 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     return rni_none();
 }
 
-/* With the lock held. One that has died is replaced; its workers died with it. */
+/* With the lock held. */
 static rn_value ensure_zygote(rni_processes *processes) {
-    if (!rni_zygote_is_gone(&processes->zygote)) return rni_none();
-    rni_zygote_stop(&processes->zygote);
-    rn_value error = rni_zygote_start(&processes->zygote);
-    rni_os_event_raise(processes->event);
-    return error;
+    return rni_zygote_is_gone(&processes->zygote) ? rebuild_zygote(processes) : rni_none();
 }
 
 bool rni_process_ensure(rni_processes *processes, rni_process *process, rn_value *error) {
@@ -102,10 +121,12 @@ void rni_process_kill(rni_processes *processes, rni_process *process) {
     }
 }
 
+/* Or nobody will tell of it, since the zygote that made it is gone. */
 static bool has_ended(rni_processes *processes, rni_process *process) {
     rni_mutex_lock(&processes->lock);
-    take_news(processes);
-    bool has = process->has_ended;
+    bool is_orphan = (int32_t)(process->number - processes->first) < 0 || rni_zygote_is_gone(&processes->zygote);
+    take_news(processes); /* after that look: what it told before it went counts */
+    bool has = process->has_ended || is_orphan || rni_zygote_is_stuck(&processes->zygote);
     rni_mutex_unlock(&processes->lock);
     return has;
 }
@@ -139,7 +160,7 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
     for (;;) {
         uint32_t news = rni_load_acquire(&processes->news); /* pairs with take_news */
         if (has_ended(processes, process) || rni_os_now() >= deadline) break;
-        rni_os_wait(&processes->news, news, deadline);
+        rni_os_wait(&processes->news, news, rni_os_now() + NEWS_LOOK);
     }
     if (!process->has_ended) process->ended = (rni_ended){.status = -1};
     rn_value error = why(processes, process);
@@ -155,7 +176,8 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
 
 /* ---- the watcher ---- */
 
-struct watched {
+struct rni_watched {
+    size_t count;
     int *fds;
     uint32_t *numbers;
     bool *ready;
@@ -163,9 +185,21 @@ struct watched {
 
 enum { EVENT, ZYGOTE, OUTLET, FIRST }; /* what is watched beside the processes */
 
+/* One block. NULL: no memory. */
+static struct rni_watched *make_watched(uint32_t processes) {
+    size_t count = FIRST + 2 * (size_t)processes;
+    struct rni_watched *watched = rni_alloc(sizeof *watched + count * (sizeof(int) + sizeof(uint32_t) + sizeof(bool)));
+    if (!watched) return NULL;
+    watched->count = count;
+    watched->fds = (int *)(watched + 1);
+    watched->numbers = (uint32_t *)(watched->fds + count);
+    watched->ready = (bool *)(watched->numbers + count);
+    return watched;
+}
+
 /* With the lock held: what to watch. The event, the zygote, the program's stderr if something waits for it, and every
  * process that lives, and what it writes, unless something waits. */
-static void list(rni_processes *processes, struct watched *watched) {
+static void list(rni_processes *processes, struct rni_watched *watched) {
     bool is_waiting = rni_relay_is_waiting(&processes->relay);
     watched->fds[EVENT] = processes->event;
     watched->fds[ZYGOTE] = processes->zygote.socket;
@@ -187,12 +221,12 @@ static void note_death(rni_processes *processes, rni_process *process) {
     rni_os_wake(&processes->news, INT32_MAX);
 }
 
-static void look(rni_processes *processes, const struct watched *watched) {
+static void look(rni_processes *processes, const struct rni_watched *watched) {
     rni_mutex_lock(&processes->lock);
     if (watched->ready[EVENT]) rni_os_event_lower(processes->event);
-    if (watched->ready[ZYGOTE]) take_news(processes);
     bool is_gone = watched->ready[ZYGOTE] && rni_zygote_is_gone(&processes->zygote);
-    if (is_gone) processes->zygote.socket = -1;
+    if (watched->ready[ZYGOTE]) take_news(processes);
+    if (is_gone) rni_zygote_leave(&processes->zygote);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         if (!process->is_up || process->number != watched->numbers[i]) continue;
@@ -204,23 +238,19 @@ static void look(rni_processes *processes, const struct watched *watched) {
 
 static void *watch(void *argument) {
     rni_processes *processes = argument;
-    size_t count = FIRST + 2 * (size_t)processes->count;
-    struct watched watched = {rni_alloc(count * sizeof(int)), rni_alloc(count * sizeof(uint32_t)), rni_alloc(count)};
+    struct rni_watched *watched = processes->watched;
     rni_os_thread_name("runium/watcher");
-    while (watched.fds && watched.numbers && watched.ready && !rni_load_acquire(&processes->closing)) { /* pairs with close */
+    while (!rni_load_acquire(&processes->closing)) { /* pairs with close */
         rni_mutex_lock(&processes->lock);
-        list(processes, &watched);
+        list(processes, watched);
         rni_mutex_unlock(&processes->lock);
-        rni_os_poll(watched.fds, watched.ready, count, OUTLET);
-        look(processes, &watched);
+        rni_os_poll(watched->fds, watched->ready, watched->count, OUTLET);
+        look(processes, watched);
         rni_relay_write(&processes->relay);
     }
     for (uint32_t i = 0; i < processes->count; i++) /* of those that are killed in the end */
         if (processes->all[i].is_up) rni_tail_take(&processes->all[i].tail, &processes->relay, true);
     rni_relay_end(&processes->relay);
-    rni_free(watched.fds);
-    rni_free(watched.numbers);
-    rni_free(watched.ready);
     return NULL;
 }
 
@@ -233,8 +263,11 @@ static uint32_t threads_of(const rn_options *options) {
 
 static void free_processes(rni_processes *processes) {
     rni_zygote_stop(&processes->zygote);
+    rni_os_sandbox_close(&processes->sandbox);
     rni_os_close(processes->event);
     rni_os_close(processes->oom_counter);
+    rni_capsules_close(processes->capsules);
+    rni_free(processes->watched);
     rni_free(processes->all);
     rni_free(processes);
 }
@@ -245,10 +278,15 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->runtime = runtime;
     processes->count = threads_of(options) + 1;
     processes->all = rni_alloc_zeroed(processes->count * sizeof *processes->all);
+    processes->watched = make_watched(processes->count);
     processes->event = rni_os_event();
     processes->oom_counter = rni_os_oom_open();
-    processes->zygote = (rni_zygote){.socket = -1};
-    rn_value error = processes->all && processes->event >= 0 ? rni_zygote_start(&processes->zygote) : rni_error_no_memory();
+    processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
+    rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
+    if (rni_is_none(error) && (!processes->all || !processes->watched || processes->event < 0))
+        error = rni_error_no_memory();
+    if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
+    if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;
     if (code != RN_OK) error = rn_error(code, "the thread that watches worker processes could not be started");
     if (rni_is_none(error)) runtime->processes = processes;
@@ -284,11 +322,13 @@ static void close_processes(rn_runtime *runtime) {
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         if (!process->is_up) continue;
+        process->is_up = false;
         rni_process_let_go(process);
         rni_names_free(&process->names);
         rni_os_close(process->pidfd);
         close_lines(process);
     }
+    runtime->processes = NULL; /* before a child could find what is given back now */
     free_processes(processes);
 }
 
@@ -358,6 +398,7 @@ __attribute__((constructor)) static void fill_table(void) {
     table.work = rni_process_work;
     table.execute = rni_process_execute;
     table.told = told;
+    table.forget = rni_process_forget;
 }
 
 const rni_executor *rni_process_executor(void) { return &table; }

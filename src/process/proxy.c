@@ -204,6 +204,7 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
     for (;;) {
         if (!rni_process_is(process, number)) {
             *error = died_below();
+            process->died_below = true;
             return FAILED;
         }
         if (!rni_process_await_mail(process, -1)) {
@@ -251,6 +252,8 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
             continue;
         }
         tries = 0;
+        if (!process->died_below) rni_capsule_leave(processes, turn, error); /* else that run has left one */
+        process->died_below = false;
         if (turn->stage == RNI_STAGE_FUNCTION) rni_turn_begin_iteration(turn);
         rni_turn_fail(turn, error);
         turn->has_outcome = true;

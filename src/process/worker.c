@@ -12,11 +12,13 @@
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/world.h"
+#include "process/sandbox.h"
 #include "process/zygote.h"
 #include "value/value.h"
 
 #define NO_CHANNEL 120 /* exit status: what the zygote gave it is no channel */
 #define BAD_FRAME 121  /* the host said what it never says */
+#define NO_SANDBOX 122 /* it could not enter the one that it was given */
 
 rni_worker_self rni_worker;
 
@@ -179,6 +181,7 @@ static void take_turn(rni_reader *reader) {
     rni_order order = {.message = rni_worker.channel.seen, .refusal = rni_none()};
     take_order(reader, &order);
     if (!rni_reader_is_done(reader)) exit(BAD_FRAME);
+    if (rni_is_none(order.refusal) && rni_is_error(order.arg)) order.refusal = rn_keep(order.arg); /* it could not be had */
     rni_run *run = rni_is_none(order.refusal) ? make_run(&order) : NULL;
     if (run) {
         run_order(run, &order);
@@ -219,7 +222,14 @@ bool rni_ask(rni_reader *answer) {
 
 static void lane_init(rni_lane *lane) { (void)lane; }
 
-static const rni_executor client_executor = {.name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init};
+/* What a task forks does not speak with the host. */
+static void forget(rn_runtime *runtime) {
+    (void)runtime;
+    rni_os_close(rni_worker.channel.socket);
+}
+
+static const rni_executor client_executor = {
+    .name = "worker process", .lane_bytes = sizeof(rni_lane), .lane_init = lane_init, .forget = forget};
 
 static bool open_runtime(void) {
     rn_runtime *runtime = rni_world_open();
@@ -245,7 +255,7 @@ static bool is_entry(uintptr_t function) {
 }
 
 static void watch_crashes(int fd) {
-    rni_os_crash *record = rni_os_map_file(fd, RNI_OS_CRASH_BYTES, true);
+    rni_os_crash *record = rni_os_map_shared(fd, RNI_OS_CRASH_BYTES, true);
     rni_os_close(fd);
     if (!record) exit(NO_CHANNEL);
     rni_os_crash_watch(record, (uintptr_t)rni_turn_work, is_entry);
@@ -259,5 +269,6 @@ void rni_worker_process(const int *fds, uint32_t count) {
     watch_crashes(fds[RNI_WORKER_RECORD]);
     rni_client_init();
     rni_os_thread_name("runium worker");
+    if (!rni_sandbox_enter(rni_worker.channel.socket)) exit(NO_SANDBOX);
     for (;;) converse(&none);
 }

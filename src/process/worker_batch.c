@@ -62,12 +62,13 @@ void rni_worker_talk(void) {
     rni_store_release(&out->begun, rni_load_relaxed(&out->begun) | RNI_TALKS); /* pairs with begun_of: ahead of the message */
 }
 
-/* Leaves the outcome for the host. False: it is too large for that. */
+/* Leaves the outcome for the host. False: it is too large for that, or a buffer, whose file goes with a message. */
 static bool leave(struct batch *batch, rn_value value) {
     rni_mailbox *out = rni_worker.channel.out;
     size_t size = rni_wire_size(value);
     uint32_t length = (uint32_t)size;
-    if (size > RNI_BATCH_VALUE || size + sizeof length > RNI_RESULTS_BYTES - batch->at) return false;
+    if (rn_kind(value) == RN_BUFFER || size > RNI_BATCH_VALUE) return false;
+    if (size + sizeof length > RNI_RESULTS_BYTES - batch->at) return false;
     memcpy(out->results + batch->at, &length, sizeof length);
     rni_wire_write(value, out->results + batch->at + sizeof length);
     batch->at += sizeof length + size;

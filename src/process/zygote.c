@@ -13,6 +13,8 @@
 #include "base/os_shared.h"
 
 #define STOP_MS 5000
+#define LOOK_NS RN_MILLISECONDS(50) /* between two looks whether it is stopped */
+#define NOBODY UINT32_MAX           /* a worker's number that none has */
 #define PRELOAD "LD_PRELOAD="
 
 static const rni_zygote no_zygote = {.socket = -1, .calls = -1, .program = {NULL, -1}};
@@ -249,15 +251,28 @@ static int give_up(rni_zygote *zygote, int error) {
     return RN_CLOSED;
 }
 
+/* It may be stopped after the call came, which made it go on. */
+static int await_answer(rni_zygote *zygote, rni_zygote_packet *packet, int *fd, uint32_t *count) {
+    int64_t began = rni_os_now(), now = began;
+    for (;;) {
+        *count = 1;
+        int error = await_packet(zygote, packet, fd, count, now + LOOK_NS);
+        now = rni_os_now();
+        if (error != ETIMEDOUT || now - began >= RNI_ZYGOTE_START_NS) return error;
+        if (rni_zygote_is_stuck(zygote)) return error;
+    }
+}
+
 static int take_worker(rni_zygote *zygote, uint32_t asked, int *pidfd) {
     rni_zygote_packet packet = {.word = 0};
-    uint32_t count = 1;
-    int fd = -1, error = await_packet(zygote, &packet, &fd, &count, rni_os_now() + RNI_ZYGOTE_START_NS);
+    uint32_t count;
+    int fd = -1, error = await_answer(zygote, &packet, &fd, &count);
     if (error == EMFILE) {
         (void)rni_zygote_signal(zygote, asked, RNI_OS_KILL); /* nobody could watch it */
         return refuse(zygote, EMFILE);
     }
     if (error || packet.number != asked) return rni_os_close(fd), give_up(zygote, error);
+    zygote->stopped_ns = 0;
     if (packet.word == RNI_ZYGOTE_REFUSED) return refuse(zygote, packet.value);
     *pidfd = fd;
     return RN_OK;
@@ -280,6 +295,22 @@ int rni_zygote_signal(rni_zygote *zygote, uint32_t number, int signal) {
     return rni_os_send_packet(zygote->calls, &packet, sizeof packet, NULL, 0, true) == 0 ? RN_OK : RN_CLOSED;
 }
 
+/* Whatever comes over that socket continues it. */
+static void continue_zygote(rni_zygote *zygote) {
+    const rni_zygote_packet packet = {.word = RNI_ZYGOTE_SIGNAL, .number = NOBODY, .value = RNI_OS_TERMINATE};
+    (void)rni_os_send_packet(zygote->calls, &packet, sizeof packet, NULL, 0, false);
+}
+
+bool rni_zygote_is_stuck(rni_zygote *zygote) {
+    int64_t now = rni_os_now();
+    bool is_stopped = zygote->calls >= 0 && rni_os_is_stopped(zygote->pid);
+    if (!is_stopped) zygote->stopped_ns = 0;
+    if (!is_stopped) return false;
+    if (zygote->stopped_ns == 0) zygote->stopped_ns = now;
+    continue_zygote(zygote);
+    return now - zygote->stopped_ns >= RNI_ZYGOTE_STOPPED_NS;
+}
+
 bool rni_zygote_news(rni_zygote *zygote, rni_ended *ended) {
     rni_zygote_packet packet;
     uint32_t count = 0;
@@ -297,6 +328,12 @@ bool rni_zygote_is_gone(rni_zygote *zygote) {
 /* ------------------------------------------------------------------------------------------------
  * Its end
  */
+void rni_zygote_leave(rni_zygote *zygote) {
+    int socket = zygote->socket;
+    zygote->socket = -1;
+    rni_os_close(socket);
+}
+
 void rni_zygote_stop(rni_zygote *zygote) {
     rni_zygote_packet packet = {.word = RNI_ZYGOTE_STOP};
     if (zygote->program.keeper) {
@@ -306,13 +343,14 @@ void rni_zygote_stop(rni_zygote *zygote) {
         rni_os_program_kill(&zygote->program);
         (void)rni_os_program_reap(&zygote->program);
     }
-    rni_os_close(zygote->calls);
-    rni_os_close(zygote->socket);
-    *zygote = no_zygote;
+    rni_zygote former = *zygote;
+    *zygote = no_zygote; /* first: a forked child must not close what has these numbers by then */
+    rni_os_close(former.calls);
+    rni_os_close(former.socket);
 }
 
 void rni_zygote_forget(rni_zygote *zygote) {
-    rni_os_program_forget(&zygote->program);
+    rni_os_close(zygote->program.pidfd);
     rni_os_close(zygote->calls);
     rni_os_close(zygote->socket);
     *zygote = no_zygote;

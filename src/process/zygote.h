@@ -36,13 +36,15 @@
 #include "base/os_process.h"
 
 #define RNI_WORKER_FDS_MAX 8u
-#define RNI_ZYGOTE_START_NS RN_SECONDS(10) /* until it must be up */
+#define RNI_ZYGOTE_START_NS RN_SECONDS(10)  /* until it must be up */
+#define RNI_ZYGOTE_STOPPED_NS RN_SECONDS(1) /* until one that is stopped, and does not go on, is given up */
 
 typedef struct rni_zygote {
     int socket;             /* news; -1: there is no zygote */
     int calls;
     rni_os_program program; /* its pidfd is readable when the zygote is gone */
     int pid;                /* for people: never to be signalled */
+    int64_t stopped_ns;     /* since when it was found stopped at every look; 0: it was not */
     uint32_t next;          /* number of the next worker */
     int refusal;            /* errno of the last SPAWN that the system refused */
 } rni_zygote;
@@ -63,7 +65,8 @@ rn_value rni_zygote_start(rni_zygote *zygote);
 /* Host. Makes a worker process that gets `fds` as its descriptors, in that order, close-on-exec; beside them it has 0, 1
  * and 2 (its standard input is /dev/null) and what constructors opened. RN_OK: *pidfd is the caller's, *number names it
  * in rni_ended. RN_NO_PROCESSES: the system refused (errno in zygote->refusal). RN_CLOSED: the zygote is gone, or did not
- * answer for RNI_ZYGOTE_START_NS and was killed. */
+ * answer and was killed: for RNI_ZYGOTE_START_NS, or for RNI_ZYGOTE_STOPPED_NS if it is stopped and SIGCONT does not help,
+ * as under a debugger. */
 int rni_zygote_spawn(rni_zygote *zygote, const int *fds, uint32_t count, int *pidfd, uint32_t *number);
 
 /* Host. Sends a signal (base/os_process.h) to a worker and to its process group, if it has not ended. RN_CLOSED: the zygote is gone. */
@@ -74,10 +77,17 @@ int rni_zygote_signal(rni_zygote *zygote, uint32_t number, int signal);
 bool rni_zygote_news(rni_zygote *zygote, rni_ended *ended);
 bool rni_zygote_is_gone(rni_zygote *zygote);
 
+/* Host, while it waits for the zygote: now and then. One that somebody stopped goes on by that. True: it does not, for
+ * RNI_ZYGOTE_STOPPED_NS. */
+bool rni_zygote_is_stuck(rni_zygote *zygote);
+
+/* Host. It is gone, and there will be no more news: zygote->socket is -1 from now on. */
+void rni_zygote_leave(rni_zygote *zygote);
+
 /* Host. Ends the zygote and every worker; returns when the zygote is reaped. */
 void rni_zygote_stop(rni_zygote *zygote);
 
-/* In a forked child of the host: gives back what belongs to the parent's zygote here, and leaves that alone. */
+/* In a forked child of the host: closes what belongs to the parent's zygote here, and leaves that alone. */
 void rni_zygote_forget(rni_zygote *zygote);
 
 /* Worker: what it does with its descriptors: those of its channel, the record of its crash (os_crash.h), and the pipe that

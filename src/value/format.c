@@ -72,6 +72,7 @@ size_t rn_format(rn_value value, char *buffer, size_t size) {
     case RN_BYTES: put_bytes(&sink, rn_as_bytes(value), rn_length(value)); break;
     case RN_POINTER: put(&sink, "pointer %p", rn_as_pointer(value)); break;
     case RN_ERROR: put_error(&sink, value); break;
+    case RN_BUFFER: put(&sink, "buffer of %zu bytes", rn_length(value)); break;
     }
     return sink.length;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "value/buffer.h"
 
 struct text_blob {
     rni_blob blob;
@@ -117,6 +118,10 @@ static void destroy_blob(rn_value value) {
         rni_error_free(blob);
         return;
     }
+    if (rn_kind(value) == RN_BUFFER) {
+        rni_buffer_free(blob);
+        return;
+    }
     if (rn_kind(value) == RN_POINTER) {
         struct pointer_blob *owned = blob;
         owned->destroy(owned->pointer);
@@ -136,7 +141,7 @@ void rn_drop(rn_value value) {
 enum rn_kind rn_kind(rn_value value) { return (enum rn_kind)(value.kind & RNI_KIND); }
 
 const char *rn_kind_name(enum rn_kind kind) {
-    static const char *const names[] = {"none", "bool", "int", "float", "text", "bytes", "pointer", "error"};
+    static const char *const names[] = {"none", "bool", "int", "float", "text", "bytes", "pointer", "error", "buffer"};
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown kind";
 }
 
@@ -193,7 +198,13 @@ void *rn_as_pointer(rn_value value) {
     return ((struct pointer_blob *)rni_value_pointer(value))->pointer;
 }
 
+void *rn_as_buffer(rn_value value) {
+    expect("rn_as_buffer", value, RN_BUFFER);
+    return rni_buffer_memory(rni_value_pointer(value));
+}
+
 size_t rn_length(rn_value value) {
+    if (rn_kind(value) == RN_BUFFER) return rni_buffer_size(rni_value_pointer(value));
     if (rn_kind(value) != RN_BYTES) expect("rn_length", value, RN_TEXT);
     return value.aux;
 }

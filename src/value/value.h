@@ -4,9 +4,11 @@
  *   none                          bool, int, float: in bits
  *   text, bytes                   bits points at a blob, or with RNI_STATIC at the characters; aux: the length
  *   pointer                       bits is it; with RNI_COUNTED bits points at a blob that owns it
+ *   buffer                        bits points at a struct rni_buffer (buffer.c)
  *   error                         bits points at a struct rni_error, RNI_STATIC: one that is never freed
  *
- * Blobs are counted and never change while more than one owner has them.
+ * Blobs are counted and never change while more than one owner has them; but for the bytes of buffers, which are there
+ * to be changed.
  */
 #ifndef RNI_VALUE_VALUE_H
 #define RNI_VALUE_VALUE_H

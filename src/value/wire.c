@@ -19,6 +19,7 @@
 struct sink {
     unsigned char *bytes; /* NULL: only count */
     size_t size;
+    uint32_t number; /* of the buffer, if it is one */
 };
 
 static void put(struct sink *sink, const void *data, size_t length) {
@@ -115,6 +116,10 @@ static bool put_value(struct sink *sink, rn_value value) {
     case RN_BYTES:
         put_data(sink, rn_as_bytes(value), rn_length(value));
         return true;
+    case RN_BUFFER:
+        put_number(sink, sink->number, 4);
+        put_number(sink, rn_length(value), 8);
+        return true;
     default:
         return false;
     }
@@ -125,10 +130,12 @@ size_t rni_wire_size(rn_value value) {
     return put_value(&sink, value) ? sink.size : SIZE_MAX;
 }
 
-size_t rni_wire_write(rn_value value, unsigned char *bytes) {
-    struct sink sink = {.bytes = bytes, .size = 0};
+size_t rni_wire_write_numbered(rn_value value, uint32_t number, unsigned char *bytes) {
+    struct sink sink = {.bytes = bytes, .size = 0, .number = number};
     return put_value(&sink, value) ? sink.size : SIZE_MAX;
 }
+
+size_t rni_wire_write(rn_value value, unsigned char *bytes) { return rni_wire_write_numbered(value, 0, bytes); }
 
 /* ------------------------------------------------------------------------------------------------
  * Foreign bytes. volatile: they may change at any time, so each is loaded once, and the proof assumes nothing of it.
@@ -318,7 +325,19 @@ static bool read_data(struct source *source, enum rn_kind kind, rn_value *value)
     return true;
 }
 
-static bool read_value(struct source *source, rn_value *value) {
+/* One that could not be had is the error that says so, and has no size. */
+static bool read_buffer(struct source *source, rni_wire_buffers *buffers, rn_value *value) {
+    uint64_t number, size;
+    if (!take_number(source, 4, &number) || !take_number(source, 8, &size)) return false;
+    if (number >= buffers->count || number != buffers->taken) return false;
+    rn_value next = buffers->values[number];
+    if (!rni_is_error(next) && rn_length(next) != size) return false;
+    *value = next;
+    buffers->taken++;
+    return true;
+}
+
+static bool read_value(struct source *source, rni_wire_buffers *buffers, rn_value *value) {
     uint64_t kind;
     if (!take_number(source, 1, &kind)) return false;
     switch (kind) {
@@ -334,16 +353,29 @@ static bool read_value(struct source *source, rn_value *value) {
         return read_data(source, (enum rn_kind)kind, value);
     case RN_ERROR:
         return read_error(source, value);
+    case RN_BUFFER:
+        return read_buffer(source, buffers, value);
     default:
         return false;
     }
 }
 
-bool rni_wire_read(const unsigned char *bytes, size_t length, rn_value *value, size_t *used) {
+bool rni_wire_read_beside(const unsigned char *bytes, size_t length, rni_wire_buffers *buffers, rn_value *value,
+                          size_t *used) {
     struct source source = {.next = bytes, .left = length};
     *value = rni_none();
     *used = 0;
-    if (!read_value(&source, value)) return false;
+    if (!read_value(&source, buffers, value)) return false;
     *used = length - source.left;
     return true;
+}
+
+bool rni_wire_read(const unsigned char *bytes, size_t length, rn_value *value, size_t *used) {
+    rni_wire_buffers none = {.count = 0};
+    return rni_wire_read_beside(bytes, length, &none, value, used);
+}
+
+void rni_wire_drop_buffers(rni_wire_buffers *buffers) {
+    for (uint32_t i = buffers->taken; i < buffers->count; i++) rni_drop(buffers->values[i]);
+    buffers->count = buffers->taken = 0;
 }

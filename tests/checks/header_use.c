@@ -45,7 +45,8 @@ static bool durations_agree(void) {
 
 static bool constants_agree(void) {
     return RN_VERSION_MAJOR == 0 && RN_VERSION_MINOR >= 0 && RN_VERSION_PATCH >= 0 && RN_LENGTH_MAX == UINT32_MAX &&
-           RN_ENDLESS == UINT64_MAX && RN_SEED_RANDOM == UINT64_MAX && RN_WORKERS_MAX >= 1 &&
+           RN_ENDLESS == UINT64_MAX && RN_SEED_RANDOM == UINT64_MAX && RN_WORKERS_MAX >= 1 && RN_CAPSULES_MAX >= 1 &&
+           RN_BUFFER_MAX >= RN_LENGTH_MAX / 4 &&
            (RN_ON_ITER | RN_ON_SUCCESS | RN_ON_FINISHED) == 11;
 }
 

@@ -25,6 +25,98 @@ RULE(a4_the_function_can_ask_for_its_argument_of_every_kind) {
     close_runtime(rn);
 }
 
+static rn_value double_all(rn_call *call) {
+    rn_value arg = rn_arg(call);
+    unsigned char *bytes = rn_as_buffer(arg);
+    for (size_t i = 0; i < rn_length(arg); i++) bytes[i] = (unsigned char)(bytes[i] * 2);
+    return rn_keep(arg);
+}
+
+RULE(a4_a_buffer_that_is_the_argument_is_the_callers_memory_and_comes_back_as_such) {
+    static const size_t sizes[] = {1, 4096, 70000, 4 << 20};
+    rn_runtime *rn = OPEN();
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        rn_value buffer = rn_buffer(sizes[i]);
+        assert_int_equal(rn_kind(buffer), RN_BUFFER);
+        unsigned char *bytes = rn_as_buffer(buffer);
+        memset(bytes, 21, sizes[i]);
+        rn_value result = end_of(rn_run(rn, double_all, .arg = rn_keep(buffer)));
+        assert_int_equal(rn_kind(result), RN_BUFFER);
+        assert_int_equal(rn_length(result), sizes[i]);
+        assert_ptr_equal(rn_as_buffer(result), bytes);
+        for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(bytes[k], 42);
+        rn_drop(buffer);
+        assert_int_equal(bytes[sizes[i] - 1], 42);
+        rn_drop(result);
+    }
+    close_runtime(rn);
+}
+
+static rn_value bring_buffer(rn_call *call) {
+    rn_value buffer = rn_buffer((size_t)rn_as_int(rn_arg(call)));
+    strcpy(rn_as_buffer(buffer), "f");
+    return buffer;
+}
+
+static rn_value sign_i(rn_call *call, rn_value success, rn_value error) {
+    (void)call;
+    (void)error;
+    strcat(rn_as_buffer(success), "i");
+    return rn_none();
+}
+
+static rn_value sign_s(rn_call *call, rn_value success) {
+    (void)call;
+    strcat(rn_as_buffer(success), "s");
+    return rn_keep(success);
+}
+
+static rn_value sign_z(rn_call *call, rn_value success, rn_value error) {
+    sign_i(call, success, error);
+    return rn_none();
+}
+
+RULE(a4_a_buffer_that_a_task_makes_goes_through_its_hooks_and_to_the_caller) {
+    rn_runtime *rn = OPEN();
+    rn_value result = end_of(rn_run(rn, bring_buffer, .arg = rn_int(100000), .on_iter = sign_i, .on_success = sign_s,
+                                    .on_finished = sign_z, .updates_result = RN_ON_SUCCESS));
+    assert_int_equal(rn_kind(result), RN_BUFFER);
+    assert_int_equal(rn_length(result), 100000);
+    assert_string_equal(rn_as_buffer(result), "fisi");
+    rn_drop(result);
+    close_runtime(rn);
+}
+
+/* Starts a run with its own argument, and one that makes another buffer; all three see the same bytes. */
+static rn_value hand_on(rn_call *call) {
+    rn_value arg = rn_arg(call);
+    unsigned char *bytes = rn_as_buffer(arg);
+    rn_value same = end_of(rn_run(rn_runtime_of(call), double_all, .arg = rn_keep(arg)));
+    rn_value other = end_of(rn_run(rn_runtime_of(call), bring_buffer, .arg = rn_int(5)));
+    bool is_good = rn_kind(same) == RN_BUFFER && rn_as_buffer(same) == bytes && rn_kind(other) == RN_BUFFER &&
+                   strcmp(rn_as_buffer(other), "f") == 0;
+    bytes[1] = is_good;
+    rn_drop(same);
+    return other;
+}
+
+RULE(a4_a_task_hands_its_buffer_on_to_the_runs_that_it_starts) {
+    rn_runtime *rn = OPEN();
+    rn_value buffer = rn_buffer(4096);
+    unsigned char *bytes = rn_as_buffer(buffer);
+    for (int i = 0; i < 3; i++) {
+        memset(bytes, 3, 4096);
+        rn_value result = end_of(rn_run(rn, hand_on, .arg = rn_keep(buffer)));
+        assert_int_equal(rn_kind(result), RN_BUFFER);
+        assert_string_equal(rn_as_buffer(result), "f");
+        assert_int_equal(bytes[0], 6);
+        assert_int_equal(bytes[1], 1);
+        rn_drop(result);
+    }
+    rn_drop(buffer);
+    close_runtime(rn);
+}
+
 RULE(a4_iterations_count_up_from_one_and_the_remaining_ones_down_to_zero) {
     rn_runtime *rn = OPEN();
     rn_task task = scripted_task(1);

@@ -190,6 +190,19 @@ RULE(f5_a_large_value_arrives_whole) {
     free(data);
 }
 
+RULE(f5_a_buffer_of_no_bytes_or_too_many_is_refused_with_the_limit) {
+    rn_runtime *rn = OPEN();
+    rn_value none = rn_buffer(0), most = rn_buffer(RN_BUFFER_MAX + 1), all = rn_buffer(SIZE_MAX);
+    assert_error_code(none, RN_INVALID);
+    assert_error_code(all, RN_TOO_LARGE);
+    assert_contains(rn_error_message(none), "1 to 1099511627776");
+    assert_contains(rn_error_message(most), "1099511627777");
+    rn_drop(none);
+    rn_drop(all);
+    assert_ends_with_error(rn_run(rn, give_back, .arg = most), RN_TOO_LARGE);
+    close_runtime(rn);
+}
+
 RULE(f5_a_text_with_a_nul_inside_and_a_text_that_is_none_are_refused) {
     const char *no_text = NULL;
     rn_value inside = rn_text_n("a\0b", 3), last = rn_text_n("ab\0", 3), none = rn_text(no_text),

@@ -66,9 +66,16 @@ static void give_up(const char *why, const char *detail) {
 const rn_testing virtual_clock = {.size = sizeof(rn_testing), .virtual_clock = true};
 static rn_runtime *open_runtimes[MAX_RUNTIMES];
 
+/* What the rules need of a sandbox: one task forks. */
+static const rn_sandbox *sandbox_under_test(void) {
+    static const rn_sandbox sandbox = {.size = sizeof sandbox, .processes = true};
+    return getenv("RUNIUM_TEST_SANDBOX") ? &sandbox : NULL;
+}
+
 rn_options options_under_test(const rn_options *options) {
     rn_options mine = *options;
     mine.executor = test_executor();
+    if (!mine.sandbox) mine.sandbox = sandbox_under_test();
     if (mine.workers == 0) mine.workers = test_workers();
     if (!mine.log) mine.log = log_to_book;
     return mine;

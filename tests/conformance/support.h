@@ -2,11 +2,11 @@
  * What the conformance programs share: a runtime of the executor under test, a board on which tasks and hooks write
  * down what they saw, gates at which tasks can be held, a book of log records, and child processes.
  *
- * The programs know the library by runium.h and runium/testing.h alone. Two environment variables say under which
- * conditions the rules are tried: RUNIUM_TEST_EXECUTOR (threads, processes, cluster) and RUNIUM_TEST_WORKERS. A task
- * may run in another process, so what it tells the test goes through the board, which is shared memory, and what the
- * test tells the task goes through its argument, an int or a text. A test that cannot do without shared pointers
- * begins with threads_only().
+ * The programs know the library by runium.h and runium/testing.h alone. Environment variables say under which
+ * conditions the rules are tried: RUNIUM_TEST_EXECUTOR (threads, processes, cluster) and RUNIUM_TEST_WORKERS; with
+ * RUNIUM_TEST_SANDBOX worker processes are in a sandbox. A task may run in another process, so what it tells the test
+ * goes through the board, which is shared memory, and what the test tells the task goes through its argument, an int or
+ * a text. A test that cannot do without shared pointers begins with threads_only().
  *
  * Assertions stand only in the thread that runs the test: tasks, hooks and callbacks record, the test judges.
  */

@@ -1,5 +1,7 @@
-"""The demo runs the five examples and hash_tree, and finds that it agrees with sha256sum: DEMO BUILD_FOLDER"""
+"""The demo runs the five examples, hash_tree, which agrees with sha256sum, and tasks that crash: DEMO BUILD_FOLDER"""
 import os
+import re
+import shutil
 import sys
 import tempfile
 import unittest
@@ -26,6 +28,15 @@ class Demo(unittest.TestCase):
             self.assertIn(f'\n{title}\n', done.stdout)
         self.assertIn('tasks run     20, one per file', done.stdout)
         self.assertIn('the same 20 lines', done.stdout)
+
+    def test_it_shows_tasks_that_crash_and_crash_again(self):
+        done = program.run(DEMO, BUILD, self.folder)
+        self.assertIn('995 results, 5 crashes, and this program goes on.', done.stdout)
+        if shutil.which('gdb') and 'ptrace' not in done.stdout:
+            stopped = re.search(r'SIGSEGV.*\n.*divide_or_crash .* at (.*crash_proof.c):(\d+)\n', done.stdout)
+            with open(os.path.join(os.path.dirname(DEMO), '../examples/crash_proof.c')) as source:
+                self.assertIn('*(volatile int *)', source.readlines()[int(stopped[2]) - 1])
+        self.assertIn('5 capsules; the replay ended with status', done.stdout)
 
     def test_a_hash_that_differs_is_an_error(self):
         """The canary: an sha256sum that finds another hash for one of the files."""

@@ -1,4 +1,4 @@
-"""An example prints what its golden file says, but for thread ids and places in files: EXAMPLE GOLDEN [--write]"""
+"""An example prints what its golden file says, but for thread ids, places in files and what was used: EXAMPLE GOLDEN [--write]"""
 import difflib
 import pathlib
 import re
@@ -9,6 +9,8 @@ from program import run
 
 def normalised(text):
     text = re.sub(r'\bthread [0-9]+', 'thread N', text)
+    text = re.sub(r'\+0x[0-9a-f]+', '+0xN', text)
+    text = re.sub(r'peak memory [0-9]+ KiB, CPU time [0-9]+ ms', 'peak memory N KiB, CPU time N ms', text)
     return re.sub(r'(?:\S*/)?(\w+\.c):[0-9]+', r'\1:LINE', text)
 
 

@@ -28,6 +28,10 @@ void every_kind_travels(void) {
     rn_future *pointer = rn_run(runtime, echo, .arg = owned());
     check(rn_kind(rn_result(pointer)) == RN_POINTER || excused_error(rn_result(pointer)), "an owned pointer");
     rn_release(pointer);
+    rn_future *buffer = rn_run(runtime, echo, .arg = rn_buffer(5000));
+    value = rn_result(buffer);
+    check((rn_kind(value) == RN_BUFFER && rn_length(value) == 5000) || excused_error(value), "%s", shown(value));
+    rn_release(buffer);
     closed(runtime);
 }
 

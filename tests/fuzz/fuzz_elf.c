@@ -37,5 +37,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     (void)rni_elf_is_whole(&file);
     ask_symbol(&file, address);
     ask_symbol(&file, 110);
+    expect(rni_elf_function(&file, "inner", &address) <= 2);
     return 0;
 }

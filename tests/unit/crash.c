@@ -46,7 +46,7 @@ TEST(an_end_without_a_signal_says_the_status) {
     describe((rni_remains){.ended = {.status = 7 << 8, .peak_bytes = 3 << 20, .cpu_ns = 12000000}});
     assert_says("ended with exit(7); peak memory 3072 KiB, CPU time 12 ms");
     describe((rni_remains){.ended = {.status = -1}});
-    assert_says("nobody knows of what");
+    assert_says("died; the zygote, which would know of what, has ended");
 }
 
 TEST(a_kill_says_whose_it_may_be) {

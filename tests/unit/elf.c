@@ -65,6 +65,7 @@ static void ask(const struct bytes *bytes) {
         assert_true(strnlen(name, sizeof name) < sizeof name && name[0] && distance <= address + 0x124);
         for (const char *c = name; *c; c++) assert_true(*c >= ' ' && *c <= '~');
     }
+    assert_true(rni_elf_function(&file, "plugin_answer", &(uint64_t){0}) <= 2);
 }
 
 static struct bytes plugin_bytes(const char *plugin) {
@@ -301,4 +302,49 @@ TEST(odd_notes_are_none) {
         assert_int_equal(rni_elf_note_id(notes, size).length, 0);
         free(notes);
     }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Functions by their names
+ */
+static void check_function(const struct made *made, const char *name, unsigned wanted, uint64_t wanted_address) {
+    uint64_t address = UINT64_MAX;
+    struct bytes bytes = {malloc(sizeof *made), sizeof *made};
+    memcpy(bytes.data, made, sizeof *made);
+    rni_elf_file file = file_of(&bytes);
+    unsigned found = rni_elf_function(&file, name, &address);
+    free(bytes.data);
+    assert_int_equal(found, wanted);
+    if (wanted > 0) assert_int_equal(address, wanted_address);
+}
+
+TEST(a_function_is_found_by_its_name) {
+    struct made made = make_file();
+    check_function(&made, "inner", 1, 110);
+    check_function(&made, "later", 1, 200); /* .symtab is asked first */
+    check_function(&made, "inne", 0, 0);
+    check_function(&made, "", 0, 0);
+    made.sections[2].sh_type = SHT_PROGBITS;
+    check_function(&made, "later", 1, 90);
+    check_function(&made, "inner", 0, 0);
+}
+
+TEST(functions_of_one_name_at_several_places_are_several) {
+    struct made made = make_file();
+    made.all[2].st_name = made.all[1].st_name;
+    check_function(&made, "inner", 2, 110);
+    made.all[2].st_value = made.all[1].st_value; /* one place that is named twice */
+    check_function(&made, "inner", 1, 110);
+    made.all[1].st_info = made.all[2].st_info = STT_OBJECT;
+    check_function(&made, "inner", 0, 0);
+}
+
+TEST(odd_files_have_no_functions) {
+    struct made made = make_file();
+    made.sections[1].sh_link = made.sections[2].sh_link = 4;
+    check_function(&made, "inner", 0, 0);
+    made.sections[1].sh_link = made.sections[2].sh_link = UINT32_MAX;
+    check_function(&made, "inner", 0, 0);
+    made.header.e_ident[0] = 0;
+    check_function(&made, "inner", 0, 0);
 }

@@ -32,7 +32,8 @@ TEST(plain_values_come_out_as_they_went_in) {
 }
 
 TEST(kinds_have_names) {
-    static const char *const names[] = {"none", "bool", "int", "float", "text", "bytes", "pointer", "error"};
+    static const char *const names[] = {"none",  "bool",    "int",   "float", "text",
+                                        "bytes", "pointer", "error", "buffer"};
     for (size_t i = 0; i < COUNT_OF(names); i++) assert_string_equal(rn_kind_name((enum rn_kind)i), names[i]);
     assert_string_equal(rn_kind_name((enum rn_kind)COUNT_OF(names)), "unknown kind");
     assert_string_equal(rn_kind_name((enum rn_kind)255), "unknown kind");
@@ -40,7 +41,8 @@ TEST(kinds_have_names) {
 
 TEST(every_value_knows_its_kind) {
     rn_value values[] = {rn_none(),      rn_bool(true),   rn_int(1),        rn_float(1),
-                         rn_text("t"),   rn_bytes("b", 1), rn_pointer(NULL), rn_error(5, "e")};
+                         rn_text("t"),   rn_bytes("b", 1), rn_pointer(NULL), rn_error(5, "e"),
+                         rn_buffer(1)};
     for (size_t i = 0; i < COUNT_OF(values); i++) {
         assert_int_equal(rn_kind(values[i]), i);
         assert_int_equal(rn_is_none(values[i]), i == RN_NONE);

@@ -1,0 +1,26 @@
+/*
+ * The memory of buffers: files in memory that several processes map, and whose size nobody can change.
+ */
+#ifndef RNI_BASE_OS_BUFFER_H
+#define RNI_BASE_OS_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which file it is, in every process, as long as somebody has it open. */
+typedef struct rni_os_file_id {
+    uint64_t device, number;
+} rni_os_file_id;
+
+/* A memory file of that size, all zero, close-on-exec, that keeps its size and its seals for ever. -1 if refused. Its
+ * pages come when they are first touched; where the system promises no more memory than it has, all of them at once. */
+int rni_os_buffer_file(size_t size, rni_os_file_id *id);
+
+/* Whether a descriptor, which another process may have sent, is such a file: only then may it be mapped. */
+bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id);
+
+void *rni_os_map_buffer(int fd, size_t size); /* NULL if refused */
+void rni_os_unmap_buffer(void *pages, size_t size);
+
+#endif

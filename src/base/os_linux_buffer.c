@@ -1,0 +1,88 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/os_buffer.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
+#endif
+
+/* F_SEAL_SEAL too: with a seal against writing, one process could keep the buffer from the next. */
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SEALS_AGAINST_WRITING (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+
+static int make_file(void) {
+    int fd = memfd_create("runium-buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd >= 0 || errno != EINVAL) return fd;
+    return memfd_create("runium-buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+/* Beyond this limit the system would send SIGXFSZ, which ends the program. */
+static bool is_within_limit(size_t size) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
+}
+
+/* Whether a page that is touched for the first time can be refused, which would be a SIGBUS (vm.overcommit_memory). */
+static bool promises_strictly(void) {
+    char mode = '0';
+    int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    ssize_t got = read(fd, &mode, 1);
+    close(fd);
+    return got == 1 && mode == '2';
+}
+
+static bool give_size(int fd, size_t size) {
+    if (!is_within_limit(size) || ftruncate(fd, (off_t)size) != 0) return false;
+    return !promises_strictly() || fallocate(fd, 0, 0, (off_t)size) == 0;
+}
+
+int rni_os_buffer_file(size_t size, rni_os_file_id *id) {
+    if (rni_fault(RN_FAULT_MAPPING)) return -1;
+    uint64_t made;
+    int fd = make_file();
+    if (fd < 0) return -1;
+    if (give_size(fd, size) && fcntl(fd, F_ADD_SEALS, SEALS) == 0 && rni_os_is_buffer_file(fd, &made, id)) return fd;
+    close(fd);
+    return -1;
+}
+
+/* Memory files of huge pages have seals as well, but can run out of pages under whoever reads them. */
+static bool is_of_plain_pages(int fd) {
+    struct statfs system;
+    return fstatfs(fd, &system) == 0 && (uint64_t)system.f_type == TMPFS_MAGIC;
+}
+
+bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id) {
+    struct stat facts;
+    int seals = fcntl(fd, F_GET_SEALS), flags = fcntl(fd, F_GETFL);
+    if (seals < 0 || (seals & (SEALS | SEALS_AGAINST_WRITING)) != SEALS) return false;
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || !is_of_plain_pages(fd) || fstat(fd, &facts) != 0) return false;
+    *size = (uint64_t)facts.st_size;
+    *id = (rni_os_file_id){.device = facts.st_dev, .number = facts.st_ino};
+    return true;
+}
+
+void *rni_os_map_buffer(int fd, size_t size) {
+    if (rni_fault(RN_FAULT_MAPPING)) return NULL;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (pages == MAP_FAILED) return NULL;
+    rni_fault_hold(RN_FAULT_MAPPING, 1);
+    return pages;
+}
+
+void rni_os_unmap_buffer(void *pages, size_t size) {
+    munmap(pages, size);
+    rni_fault_hold(RN_FAULT_MAPPING, -1);
+}
