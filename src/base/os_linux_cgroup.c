@@ -100,6 +100,7 @@ void rni_os_cgroups_close(rni_os_cgroups *cgroups) {
 
 int rni_os_cgroup_make(const rni_os_cgroups *cgroups, const char *name, int pid) {
     char number[16];
+    if (pid <= 0 || pid == getpid()) return -1; /* 0 would be whoever writes it */
     snprintf(number, sizeof number, "%d", pid);
     if (mkdirat(cgroups->folder, name, 0755) != 0) return -1;
     int group = openat(cgroups->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

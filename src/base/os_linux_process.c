@@ -257,12 +257,20 @@ static int status_of(const siginfo_t *info) {
 
 static int64_t nanoseconds(struct timeval time) { return (int64_t)time.tv_sec * 1000000000 + time.tv_usec * 1000; }
 
+/* Of a process that has ended, and is not reaped, too. */
+static int64_t cpu_limit_of(int pid) {
+    struct rlimit limit;
+    bool is_known = prlimit(pid, RLIMIT_CPU, NULL, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
+    return is_known && limit.rlim_max <= INT32_MAX ? (int64_t)limit.rlim_max : 0;
+}
+
 bool rni_os_next_ended(rni_os_ended *ended, bool wait) {
     siginfo_t info;
     struct rusage usage = {0};
     if (!next_ended(&info, &usage, wait)) return false;
     *ended = (rni_os_ended){.pid = info.si_pid, .status = status_of(&info), .peak_bytes = (int64_t)usage.ru_maxrss * 1024,
-                            .cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime)};
+                            .cpu_ns = nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime),
+                            .cpu_limit_s = cpu_limit_of(info.si_pid)};
     return true;
 }
 

@@ -152,14 +152,14 @@ static int poll_until(struct pollfd *polled, size_t count, int64_t deadline_ns) 
     return ppoll(polled, count, deadline_ns < 0 ? NULL : &time, NULL);
 }
 
-void rni_os_poll(const int *fds, bool *ready, size_t count, int64_t deadline_ns) {
+void rni_os_poll(const int *fds, bool *ready, size_t count, size_t writable, int64_t deadline_ns) {
     struct pollfd *polled = rni_alloc(count * sizeof *polled);
     if (!polled) { /* without memory it is a look now and then */
         poll(NULL, 0, 10);
         memset(ready, true, count);
         return;
     }
-    for (size_t i = 0; i < count; i++) polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    for (size_t i = 0; i < count; i++) polled[i] = (struct pollfd){.fd = fds[i], .events = i == writable ? POLLOUT : POLLIN};
     int found = poll_until(polled, count, deadline_ns);
     for (size_t i = 0; i < count; i++) ready[i] = found > 0 && polled[i].revents != 0;
     rni_free(polled);

@@ -115,6 +115,7 @@ typedef struct rni_os_ended {
     int status;         /* as waitpid() gives it */
     int64_t peak_bytes; /* of its memory */
     int64_t cpu_ns;
+    int64_t cpu_limit_s; /* hard; 0: none, or unknown */
 } rni_os_ended;
 
 /* A child that has ended and is not reaped; it stays so. False: none; with `wait`, no child is left. */

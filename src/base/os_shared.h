@@ -40,9 +40,10 @@ int rni_os_receive_fd(int socket); /* -1: none has been sent */
 void rni_os_kill(int pidfd);
 const char *rni_os_signal_name(int signal); /* "SIGSEGV"; "a signal": one that is not usual */
 
-/* Waits until one of the descriptors is readable, or deadline_ns (monotonic; negative: never); negative descriptors are
- * passed over. ready[i] says which. */
-void rni_os_poll(const int *fds, bool *ready, size_t count, int64_t deadline_ns);
+/* Waits until one of the descriptors is readable, or was closed at its other end; the one at the index `writable`: until
+ * it has room; or until deadline_ns (monotonic; negative: never). Negative descriptors are passed over. ready[i] says
+ * which. */
+void rni_os_poll(const int *fds, bool *ready, size_t count, size_t writable, int64_t deadline_ns);
 
 /* A descriptor that is readable once it was raised, until it is lowered. -1 if refused. */
 int rni_os_event(void);

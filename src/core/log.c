@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "core/run.h"
 #include "core/runtime.h"
 #include "value/value.h"
+
+#define TRACE_MAX ((size_t)64 * 1024) /* what is longer is cut */
 
 /* The log of a runtime that has none: nothing is swallowed. */
 static void log_to_stderr(const rn_log_record *record) {
@@ -38,14 +41,24 @@ void rni_log(rn_runtime *runtime, enum rn_level level, const char *format, ...) 
     rni_log_record(runtime, &record);
 }
 
-static void print_trace(const rn_call *call, rn_value error) {
-    char text[2048];
-    int head = snprintf(text, sizeof text - 1, "runium: task '%s' failed: ", rn_name(call));
+static void print_trace_into(char *text, size_t size, const rn_call *call, rn_value error) {
+    int head = snprintf(text, size - 1, "runium: task '%s' failed: ", rn_name(call));
     size_t start = head < 0 ? 0 : (size_t)head;
-    size_t length = start + rn_format(error, text + start, sizeof text - 1 - start);
-    if (length > sizeof text - 2) length = sizeof text - 2;
+    size_t length = start + rn_format(error, text + start, size - 1 - start);
+    if (length > size - 2) length = size - 2;
     text[length] = '\n';
     rni_os_write_stderr(text, length + 1);
+}
+
+/* In one piece, backtrace and all. */
+static void print_trace(const rn_call *call, rn_value error) {
+    char fixed[2048];
+    size_t length = rn_format(error, NULL, 0);
+    size_t size = sizeof fixed + (length < TRACE_MAX ? length : TRACE_MAX);
+    char *text = length > sizeof fixed / 2 ? rni_alloc(size) : NULL;
+    if (text) print_trace_into(text, size, call, error);
+    else print_trace_into(fixed, sizeof fixed, call, error);
+    rni_free(text);
 }
 
 void rni_log_failure(const rn_call *call, rn_value error) {

@@ -37,8 +37,14 @@ typedef struct rni_turn {
     bool (*publish)(struct rni_turn *turn);
 } rni_turn;
 
-/* Goes on from its stage. True: the end, all hooks are done. False: the run waits for its next tick, or publish() said no. */
-bool rni_turn_work(rni_turn *turn);
+/* Goes on from its stage. True: the end, all hooks are done. False: the run waits for its next tick, or publish() said
+ * no. One function on the stack: a backtrace of a worker process ends with it. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define RNI_OUTERMOST __attribute__((noinline, noclone))
+#else
+#define RNI_OUTERMOST __attribute__((noinline))
+#endif
+RNI_OUTERMOST bool rni_turn_work(rni_turn *turn);
 
 /* For a turn whose stages are run in another process. */
 

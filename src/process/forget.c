@@ -15,6 +15,8 @@ static void forget_process(const rni_process *process) {
     rni_os_close(process->memory);
     rni_os_close(process->group);
     rni_os_close(process->channel.socket);
+    rni_os_close(process->tail.pipe);
+    rni_os_close(process->tail.pipe);
 }
 
 void rni_process_forget(rn_runtime *runtime) {
@@ -25,4 +27,6 @@ void rni_process_forget(rn_runtime *runtime) {
     rni_capsules_forget(processes->capsules);
     rni_os_sandbox_forget(&processes->sandbox);
     rni_os_close(processes->event);
+    rni_os_close(processes->oom_counter);
+    rni_os_close(processes->oom_counter);
 }

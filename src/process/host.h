@@ -11,6 +11,7 @@
 #ifndef RNI_PROCESS_HOST_H
 #define RNI_PROCESS_HOST_H
 
+#include "base/os_crash.h"
 #include "core/executor.h"
 #include "core/turn.h"
 #include "process/capsule.h"
@@ -21,6 +22,7 @@
 #include "process/quarantine.h"
 #include "process/recycle.h"
 #include "process/sandbox.h"
+#include "process/stderr.h"
 #include "process/supply.h"
 #include "process/zygote.h"
 
@@ -53,6 +55,9 @@ typedef struct rni_process {
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
     bool is_ours_to_blame; /* guarded: it died of a signal of ours */
+    rni_os_crash *crash; /* shared with it: what it says of its death; read when it is dead */
+    rni_tail tail;       /* of what it writes to stderr */
+    uint64_t oom_kills;  /* guarded: what the counter said when it was made */
     rni_held *held;
     uint32_t held_count;
 
@@ -87,6 +92,9 @@ typedef struct rni_processes {
     int64_t grace;       /* constant: between two steps of ending a task */
     rni_a32 closing;
     rni_os_thread watcher;
+    rni_relay relay;     /* the watcher's */
+    int oom_counter;     /* of the group that the processes are in; constant */
+    uint64_t oom_kills;  /* guarded: up to which kill of that counter a death was put down to it */
     struct rni_watched *watched; /* the watcher's */
 } rni_processes;
 
@@ -103,6 +111,7 @@ rn_value rni_process_make(rni_processes *processes, rni_process *process); /* a 
 /* Its thread uses it from now on, so that no other does: a process is there, the run (or NULL) is at work in it, and
  * *before is the one that was, and waits. */
 bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *run, rni_run **before, rn_value *error);
+void rni_process_close_lines(rni_process *process); /* what it shares with its host */
 void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The other end of that. Afterwards it may be another thread's, if nobody uses it. */
 void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before);

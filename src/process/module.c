@@ -123,12 +123,13 @@ rn_value rni_module_resolve(const rni_module *module, uint64_t offset, bool may_
 /* ------------------------------------------------------------------------------------------------
  * For people
  */
-static bool symbol_of(const rni_module *module, uint64_t offset, char *name, size_t size, uint64_t *distance) {
+bool rni_module_function(const rni_module *module, uint64_t offset, char *name, size_t size, uint64_t *distance) {
     rni_os_elf_file file;
     if (!is_well_formed(module) || !rni_os_elf_open(&file, module->path)) return false;
     rni_elf_id id = rni_elf_id_of(&file.file);
     /* The symbols of a file that has been replaced would be wrong. */
-    bool found = has_id(module, &id) && rni_elf_symbol(&file.file, offset, name, size, distance);
+    bool is_it = module->id_length == 0 || has_id(module, &id);
+    bool found = is_it && rni_elf_symbol(&file.file, offset, name, size, distance);
     rni_os_elf_close(&file);
     return found;
 }
@@ -146,7 +147,7 @@ void rni_module_symbol(const rni_module *module, uint64_t offset, char *text, si
         rni_os_program_path(program, sizeof program);
         path = program;
     }
-    if (symbol_of(module, offset, name, sizeof name, &distance))
+    if (rni_module_function(module, offset, name, sizeof name, &distance))
         (void)snprintf(text, size, "%s+0x%" PRIx64 " (%s)", name, distance, last_part(path));
     else
         (void)snprintf(text, size, "0x%" PRIx64 " (%s)", offset, last_part(path));

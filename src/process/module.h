@@ -31,4 +31,8 @@ rn_value rni_module_resolve(const rni_module *module, uint64_t offset, bool may_
  * backtraces: reads the file, takes milliseconds. Never fails; cut at `size`. Total against odd ELF files. */
 void rni_module_symbol(const rni_module *module, uint64_t offset, char *text, size_t size);
 
+/* The function that an offset is in, and how far into it; of a module without an id too, whose file cannot be told from
+ * another one at its path. False: unknown. Costs the same. */
+bool rni_module_function(const rni_module *module, uint64_t offset, char *name, size_t size, uint64_t *distance);
+
 #endif

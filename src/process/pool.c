@@ -3,11 +3,13 @@
  */
 #include "process/host.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/os_oom.h"
 #include "base/os_shared.h"
+#include "base/os_stderr.h"
+#include "process/crash.h"
 #include "thread/pool.h"
 #include "value/value.h"
 
@@ -33,6 +35,25 @@ static void take_news(rni_processes *processes) {
     }
 }
 
+/* What host and worker share. theirs: what the worker gets of it, as rni_worker_process() takes it. */
+static bool open_lines(rni_process *process, int theirs[RNI_WORKER_FDS]) {
+    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) theirs[i] = -1;
+    process->tail.pipe = -1;
+    process->crash = NULL;
+    if (!rni_channel_make(&process->channel, theirs)) return false;
+    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES);
+    if (theirs[RNI_WORKER_RECORD] >= 0)
+        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
+    return process->crash && rni_tail_open(&process->tail, &theirs[RNI_WORKER_STDERR]);
+}
+
+void rni_process_close_lines(rni_process *process) {
+    rni_channel_close(&process->channel);
+    rni_os_unmap(process->crash, RNI_OS_CRASH_BYTES);
+    process->crash = NULL;
+    rni_tail_close(&process->tail);
+}
+
 /* With the lock held. Its workers die with it. Numbers go on: those of the former one may not be buried yet. */
 static rn_value rebuild_zygote(rni_processes *processes) {
     take_news(processes); /* what it told before it ended */
@@ -44,28 +65,33 @@ static rn_value rebuild_zygote(rni_processes *processes) {
     return error;
 }
 
+static int ask_for_worker(rni_processes *processes, rni_process *process, const int theirs[RNI_WORKER_FDS]) {
+    return rni_zygote_spawn(&processes->zygote, theirs, RNI_WORKER_FDS, &process->pidfd, &process->number);
+}
+
 /* With the lock held. */
 static rn_value spawn(rni_processes *processes, rni_process *process) {
-    int theirs[3];
-    if (!rni_channel_make(&process->channel, theirs))
+    int theirs[RNI_WORKER_FDS];
+    if (!open_lines(process, theirs))
         return rn_error(RN_NO_PROCESSES, "no memory, or no descriptors, for the mailboxes of a worker process");
     bool sent = rni_sandbox_send(&processes->sandbox, process->channel.socket);
-    int code = sent ? rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number) : RN_NO_MEMORY;
+    int code = sent ? ask_for_worker(processes, process, theirs) : RN_NO_MEMORY;
     for (unsigned tries = 1; code == RN_CLOSED && tries < ZYGOTE_TRIES; tries++) {
         rn_value error = rebuild_zygote(processes);
-        if (rni_is_none(error))
-            code = rni_zygote_spawn(&processes->zygote, theirs, 3, &process->pidfd, &process->number);
+        if (rni_is_none(error)) code = ask_for_worker(processes, process, theirs);
         rni_drop(error);
     }
-    for (unsigned i = 0; i < 3; i++) rni_os_close(theirs[i]);
+    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
     take_news(processes);
+    if (code != RN_OK) rni_process_close_lines(process);
+    if (code == RN_NO_MEMORY) return rni_error_no_memory();
     if (code != RN_OK) {
-        rni_channel_close(&process->channel);
         if (code == RN_CLOSED)
             return rn_error(RN_NO_PROCESSES, "no worker process: the zygote, which makes them, ends again and again");
         return rn_error(RN_NO_PROCESSES, "the system refused a worker process: %s", strerror(processes->zygote.refusal));
     }
     process->names = (rni_names){0};
+    process->oom_kills = rni_os_oom_kills(processes->oom_counter);
     process->has_ended = false;
     rni_store_relaxed(&process->is_dead, 0);
     process->is_up = true;
@@ -119,15 +145,28 @@ static bool has_ended(rni_processes *processes, rni_process *process) {
     return has;
 }
 
-static rn_value why(const rni_ended *ended) {
-    char cause[100];
-    int status = ended->status;
-    if (status < 0) snprintf(cause, sizeof cause, "died; the zygote, which would know of what, has ended or does not answer");
-    else if ((status & 0x7f) != 0)
-        snprintf(cause, sizeof cause, "was killed by %s (%d)", rni_os_signal_name(status & 0x7f), status & 0x7f);
-    else snprintf(cause, sizeof cause, "ended with exit(%d)", status >> 8 & 0xff);
-    return rn_error(RN_CRASHED, "the worker process %s; peak memory %lld KiB, CPU time %lld ms", cause,
-                    (long long)(ended->peak_bytes / 1024), (long long)(ended->cpu_ns / 1000000));
+/* Each kill that the counter tells of, in the life of the process, accounts for one death by SIGKILL. */
+static bool is_out_of_memory(rni_processes *processes, const rni_process *process) {
+    int status = process->ended.status;
+    if (status < 0 || (status & 0x7f) != RNI_OS_KILL) return false;
+    rni_mutex_lock(&processes->lock);
+    uint64_t known = process->oom_kills > processes->oom_kills ? process->oom_kills : processes->oom_kills;
+    bool is = rni_os_oom_kills(processes->oom_counter) > known;
+    if (is) processes->oom_kills = known + 1;
+    rni_mutex_unlock(&processes->lock);
+    return is;
+}
+
+/* The process is dead, and its tail complete: the watcher saw to that. */
+static rn_value why(rni_processes *processes, rni_process *process) {
+    char last_words[RNI_TAIL_BYTES];
+    rni_os_crash record;
+    memcpy(&record, process->crash, sizeof record); /* once: who it left behind may still write there */
+    rni_remains remains = {.ended = process->ended, .record = &record, .last_words = last_words,
+                           .last_length = rni_tail_copy(&process->tail, last_words),
+                           .is_cut = process->tail.total > RNI_TAIL_BYTES,
+                           .is_out_of_memory = is_out_of_memory(processes, process)};
+    return rni_crash_error(&remains);
 }
 
 rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
@@ -138,7 +177,7 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
         rni_os_wait(&processes->news, news, rni_os_now() + NEWS_LOOK);
     }
     if (!process->has_ended) process->ended = (rni_ended){.status = -1};
-    rn_value error = why(&process->ended);
+    rn_value error = why(processes, process);
     rni_process_let_go(process);
     rni_names_free(&process->names);
     rni_mutex_lock(&processes->lock);
@@ -150,7 +189,7 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
     rni_supply_ended(processes);
     process->is_ours_to_blame = rni_overtime_bury(process);
     rni_os_close(process->pidfd);
-    rni_channel_close(&process->channel);
+    rni_process_close_lines(process);
     rni_mutex_unlock(&processes->lock);
     return error;
 }
@@ -164,9 +203,11 @@ struct rni_watched {
     bool *ready;
 };
 
+enum { EVENT, ZYGOTE, OUTLET, FIRST }; /* what is watched beside the processes */
+
 /* One block. NULL: no memory. */
 static struct rni_watched *make_watched(uint32_t processes) {
-    size_t count = (size_t)processes + 2;
+    size_t count = FIRST + 2 * (size_t)processes;
     struct rni_watched *watched = rni_alloc(sizeof *watched + count * (sizeof(int) + sizeof(uint32_t) + sizeof(bool)));
     if (!watched) return NULL;
     watched->count = count;
@@ -176,19 +217,24 @@ static struct rni_watched *make_watched(uint32_t processes) {
     return watched;
 }
 
-/* With the lock held: what to watch. The event, the zygote, and every process that lives. */
+/* With the lock held: what to watch. The event, the zygote, the program's stderr if something waits for it, and every
+ * process that lives, and what it writes, unless something waits. */
 static void list(rni_processes *processes, struct rni_watched *watched) {
-    watched->fds[0] = processes->event;
-    watched->fds[1] = processes->zygote.socket;
+    bool is_waiting = rni_relay_is_waiting(&processes->relay);
+    watched->fds[EVENT] = processes->event;
+    watched->fds[ZYGOTE] = processes->zygote.socket;
+    watched->fds[OUTLET] = is_waiting ? RNI_OS_STDERR : -1;
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
         bool lives = process->is_up && !rni_load_relaxed(&process->is_dead);
-        watched->fds[2 + i] = lives ? process->pidfd : -1;
+        watched->fds[FIRST + 2 * i] = lives ? process->pidfd : -1;
+        watched->fds[FIRST + 2 * i + 1] = lives && !is_waiting ? process->tail.pipe : -1;
         watched->numbers[i] = process->number;
     }
 }
 
 static void note_death(rni_processes *processes, rni_process *process) {
+    rni_tail_take(&process->tail, &processes->relay, true);
     rni_swap_seq_cst(&process->is_dead, 1); /* pairs with the loads in await_mail, and is_abandoned */
     rni_channel_nudge(&process->channel);
     rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
@@ -197,18 +243,20 @@ static void note_death(rni_processes *processes, rni_process *process) {
 
 static void look(rni_processes *processes, const struct rni_watched *watched) {
     rni_mutex_lock(&processes->lock);
-    if (watched->ready[0]) rni_os_event_lower(processes->event);
-    bool is_gone = watched->ready[1] && rni_zygote_is_gone(&processes->zygote);
-    if (watched->ready[1]) take_news(processes);
+    if (watched->ready[EVENT]) rni_os_event_lower(processes->event);
+    bool is_gone = watched->ready[ZYGOTE] && rni_zygote_is_gone(&processes->zygote);
+    if (watched->ready[ZYGOTE]) take_news(processes);
     if (is_gone) rni_zygote_leave(&processes->zygote);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
-        watched->ready[2 + i] = watched->ready[2 + i] && process->is_up && process->number == watched->numbers[i];
-        if (watched->ready[2 + i]) note_death(processes, process);
+        bool is_it = process->is_up && process->number == watched->numbers[i];
+        if (is_it && watched->ready[FIRST + 2 * i + 1]) rni_tail_take(&process->tail, &processes->relay, false);
+        watched->ready[FIRST + 2 * i] = is_it && watched->ready[FIRST + 2 * i];
+        if (watched->ready[FIRST + 2 * i]) note_death(processes, process);
     }
     rni_mutex_unlock(&processes->lock);
     for (uint32_t i = 0; i < processes->count; i++) /* rni_waits_lock is above ours */
-        if (watched->ready[2 + i]) rni_pool_rouse(processes->runtime, i);
+        if (watched->ready[FIRST + 2 * i]) rni_pool_rouse(processes->runtime, i);
 }
 
 /* With the lock held: what is over its time is ended. Returns until when the watcher may sleep. */
@@ -233,9 +281,13 @@ static void *watch(void *argument) {
         int64_t until = look_at_times(processes);
         list(processes, watched);
         rni_mutex_unlock(&processes->lock);
-        rni_os_poll(watched->fds, watched->ready, watched->count, until == RNI_NEVER ? -1 : until);
+        rni_os_poll(watched->fds, watched->ready, watched->count, OUTLET, until == RNI_NEVER ? -1 : until);
         look(processes, watched);
+        rni_relay_write(&processes->relay);
     }
+    for (uint32_t i = 0; i < processes->count; i++) /* of those that are killed in the end */
+        if (processes->all[i].is_up) rni_tail_take(&processes->all[i].tail, &processes->relay, true);
+    rni_relay_end(&processes->relay);
     return NULL;
 }
 
@@ -251,6 +303,7 @@ static void free_processes(rni_processes *processes) {
     rni_os_sandbox_close(&processes->sandbox);
     rni_limits_close(processes);
     rni_os_close(processes->event);
+    rni_os_close(processes->oom_counter);
     rni_capsules_close(processes->capsules);
     rni_free(processes->watched);
     rni_free(processes->all);
@@ -270,6 +323,7 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     processes->quarantine.limit = options->quarantine ? options->quarantine : RN_QUARANTINE_DEFAULT;
     processes->grace = options->grace ? options->grace : RN_GRACE_DEFAULT;
     processes->event = rni_os_event();
+    processes->oom_counter = rni_os_oom_open();
     processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
     rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
     if (rni_is_none(error) && (!processes->all || !processes->watched || processes->event < 0))
@@ -318,7 +372,7 @@ static void close_processes(rn_runtime *runtime) {
         rni_os_close(process->memory);
         rni_os_close(process->group);
         rni_os_close(process->pidfd);
-        rni_channel_close(&process->channel);
+        rni_process_close_lines(process);
     }
     rni_recycle_close(processes);
     runtime->processes = NULL; /* before a child could find what is given back now */

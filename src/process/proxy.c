@@ -261,35 +261,53 @@ static bool is_resumed(rni_process *process, enum reply *reply, rn_value *error)
     return resumed != RNI_NOT_RESUMED;
 }
 
+/* A stay of the turn with a process. */
+struct stay {
+    uint32_t number; /* of the process */
+    rni_run *outer;  /* that waits there */
+    rni_since since;
+    rni_stage_limit limit;
+};
+
+/* The process has done with the turn, or died. */
+static void leave(rni_processes *processes, rni_process *process, rni_turn *turn, struct stay *stay, bool is_good) {
+    bool is_condemned = stay->limit.timeout > 0 && stay->limit.step >= RNI_WAS_TERMINATED;
+    if (is_good) rni_quarantine_clear(&processes->quarantine, turn, stay->since);
+    if (!rni_process_is(process, stay->number)) return;
+    if (is_condemned) {
+        put_away(processes, process);
+        return;
+    }
+    rni_limits_lift(processes, process, turn->call.run);
+    if (is_good && !stay->outer && rni_recycle(processes, process, 1)) return;
+    rni_process_let_be(processes, process, stay->outer);
+}
+
+/* It uses more already than the run may: another process is made. If not even a new one can be limited, that is it. */
+static enum reply replace(rni_processes *processes, rni_process *process, bool is_new, rn_value *error) {
+    put_away(processes, process);
+    if (is_new) *error = rn_error(RN_NO_MEMORY, "the memory of a worker process cannot be limited (.limits.memory)");
+    return is_new ? FAILED : REPLACED;
+}
+
 /* One try, in one process. */
 static enum reply take_through(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
     enum reply reply;
-    rni_run *outer;
+    struct stay stay = {.since = {turn->stage, turn->call.iteration}};
     bool resumed = is_resumed(process, &reply, error);
     if (reply == FAILED) note_death(processes, process, turn, *error);
     if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
-    if (!rni_process_take(processes, process, turn->call.run, &outer, error)) return FAILED;
-    rni_since since = {turn->stage, turn->call.iteration};
-    uint32_t number = process->number;
-    rni_stage_limit limit;
+    if (!rni_process_take(processes, process, turn->call.run, &stay.outer, error)) return FAILED;
+    stay.number = process->number;
     show_iteration(turn, turn->stage);
-    bool had_group = process->group >= 0;
-    if (!rni_limits_apply(processes, process, turn->call.run)) {
-        put_away(processes, process);
-        if (!had_group) *error = rn_error(RN_NO_MEMORY, "the memory of a worker process cannot be limited (.limits.memory)");
-        return had_group ? REPLACED : FAILED; /* it uses more already */
-    }
-    rni_overtime_arm(processes, process, turn, &limit);
+    bool is_new = process->group < 0;
+    if (!rni_limits_apply(processes, process, turn->call.run)) return replace(processes, process, is_new, error);
+    rni_overtime_arm(processes, process, turn, &stay.limit);
     if (!resumed) *error = send_turn(process, turn);
     reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
-    rni_overtime_disarm(processes, process, &limit);
-    if (reply == ENDED || reply == WAITS) rni_quarantine_clear(&processes->quarantine, turn, since);
-    if (reply == FAILED) *error = rni_overtime_judge(process, &limit, *error);
-    if (limit.timeout > 0 && limit.step >= RNI_WAS_TERMINATED && rni_process_is(process, number)) put_away(processes, process);
-    if (rni_process_is(process, number)) rni_limits_lift(processes, process, turn->call.run);
-    bool is_done = (reply == ENDED || reply == WAITS) && !outer && rni_process_is(process, number);
-    if (is_done && rni_recycle(processes, process, 1)) return reply;
-    if (rni_process_is(process, number)) rni_process_let_be(processes, process, outer);
+    rni_overtime_disarm(processes, process, &stay.limit);
+    if (reply == FAILED) *error = rni_overtime_judge(process, &stay.limit, *error);
+    leave(processes, process, turn, &stay, reply == ENDED || reply == WAITS);
     return reply;
 }
 
@@ -300,6 +318,7 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
         if (reply == ENDED) return true;
         if (reply == WAITS) return false;
         if (reply == REPLACED || (reply == NOT_BEGUN && tries < TRIES)) {
+            if (reply == REPLACED) tries = 0;
             rni_drop(error);
             continue;
         }

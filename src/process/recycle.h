@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "process/stderr.h"
+
 struct rni_process;
 struct rni_processes;
 
@@ -18,6 +20,8 @@ typedef struct rni_leaving {
     uint32_t number;
     int group; /* its control group, or -1 */
     int64_t deadline;
+    bool has_ended;
+    rni_tail tail; /* what it still writes to stderr */
 } rni_leaving;
 
 typedef struct rni_recycling {
@@ -32,10 +36,11 @@ bool rni_recycle(struct rni_processes *processes, struct rni_process *process, u
 /* How many turns it may do before that. */
 uint64_t rni_recycle_turns_left(const struct rni_processes *processes, const struct rni_process *process);
 
-/* With the lock held, by the watcher: kills what is too late. When to look again, or RNI_NEVER. */
+/* With the lock held, by the watcher: kills what is too late, passes on what they wrote, and forgets those that are gone.
+ * When to look again, or RNI_NEVER. */
 int64_t rni_recycle_look(struct rni_processes *processes);
 
-/* With the lock held: the process with that number has ended; if it is one that leaves it is forgotten. */
+/* With the lock held: the process with that number has ended; if it is one that leaves, the watcher looks at once. */
 void rni_recycle_ended(struct rni_processes *processes, uint32_t number);
 
 /* None leaves any more: waits for those that do, until the deadline; forgets the rest. */

@@ -72,8 +72,10 @@ bool rni_sandbox_enter(int socket) {
     struct letter letter;
     rni_os_sandbox sandbox = {.files = -1};
     uint32_t count = 1;
-    int error = rni_os_receive_packet(socket, &letter, sizeof letter, &sandbox.files, &count);
-    if (error == EAGAIN) return true; /* there is none */
+    /* It would lie ahead of everything else: what is there instead, of another size, goes with a large message. */
+    int error = rni_os_peek_packet(socket, &letter, sizeof letter);
+    if (error == EAGAIN || error == EBADMSG) return true;
+    if (!error) error = rni_os_receive_packet(socket, &letter, sizeof letter, &sandbox.files, &count);
     if (error || count != 1) return false;
     sandbox.version = letter.version;
     sandbox.network = letter.network != 0;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/os_crash.h"
 #include "base/os_shared.h"
 #include "process/zygote.h"
 
@@ -86,7 +87,8 @@ static void signal_worker(uint32_t number, int signal) {
  */
 static bool tell(const struct worker *worker, const rni_os_ended *ended) {
     rni_zygote_packet packet = {.word = RNI_ZYGOTE_ENDED, .number = worker->number, .value = ended->status,
-                                .peak_bytes = ended->peak_bytes, .cpu_ns = ended->cpu_ns};
+                                .peak_bytes = ended->peak_bytes, .cpu_ns = ended->cpu_ns,
+                                .cpu_limit_s = ended->cpu_limit_s};
     zygote.news_wait = rni_os_send_packet(zygote.news, &packet, sizeof packet, NULL, 0, false) == EAGAIN;
     return !zygote.news_wait;
 }
@@ -200,6 +202,7 @@ static void begin(void) {
     unsigned threads = rni_os_thread_count();
     if (threads != 1) fail(RNI_ZYGOTE_THREADS, (int)threads);
     rni_os_continue_on(zygote.calls);
+    rni_os_crash_prepare();
     say_up();
     bury_all(); /* a constructor's child may have ended before anybody watched */
     loop();

@@ -5,7 +5,9 @@
 
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_crash.h"
 #include "base/os_shared.h"
+#include "base/os_stderr.h"
 #include "core/executor.h"
 #include "core/lane.h"
 #include "core/remote.h"
@@ -248,10 +250,31 @@ static bool open_runtime(void) {
     return rni_lane_make(runtime, rni_load_relaxed(&runtime->serial), self, true) != NULL;
 }
 
+/* Called in the handler of a crash: whether it is the task's own function or hook. What called it is no matter of his. */
+static bool is_entry(uintptr_t function) {
+    const rn_call *call = rni_self ? rni_self->call : NULL;
+    const rni_run *run = call ? call->run : NULL;
+    if (!run) return false;
+    if (function == (uintptr_t)run->function) return true;
+    if (!(run->flags & RNI_HOOKS)) return false;
+    const rni_hooks *hooks = rni_run_hooks(run);
+    return function == (uintptr_t)hooks->on_iter || function == (uintptr_t)hooks->on_success ||
+           function == (uintptr_t)hooks->on_error || function == (uintptr_t)hooks->on_finished;
+}
+
+static void watch_crashes(int fd) {
+    rni_os_crash *record = rni_os_map_shared(fd, RNI_OS_CRASH_BYTES, true);
+    rni_os_close(fd);
+    if (!record) exit(NO_CHANNEL);
+    rni_os_crash_watch(record, (uintptr_t)rni_turn_work, is_entry);
+}
+
 void rni_worker_process(const int *fds, uint32_t count) {
     rni_reader none;
     rni_worker.thread = rni_os_thread_self();
-    if (count != 3 || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
+    if (count != RNI_WORKER_FDS || !rni_channel_join(&rni_worker.channel, fds) || !open_runtime()) exit(NO_CHANNEL);
+    rni_os_stderr_become(fds[RNI_WORKER_STDERR]);
+    watch_crashes(fds[RNI_WORKER_RECORD]);
     rni_client_init();
     rni_os_thread_name("runium worker");
     if (!rni_sandbox_enter(rni_worker.channel.socket)) exit(NO_SANDBOX);

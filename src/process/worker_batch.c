@@ -13,7 +13,7 @@
 #include "value/value.h"
 #include "value/wire.h"
 
-#define BAD_BATCH 122 /* exit status: the host said what it never says */
+#define BAD_BATCH 123 /* exit status: the host said what it never says */
 
 struct batch {
     rni_order order;

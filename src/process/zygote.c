@@ -317,7 +317,7 @@ bool rni_zygote_news(rni_zygote *zygote, rni_ended *ended) {
     uint32_t count = 0;
     if (zygote->socket < 0 || rni_os_receive_packet(zygote->socket, &packet, sizeof packet, NULL, &count) != 0)
         return false;
-    *ended = (rni_ended){packet.number, packet.value, packet.peak_bytes, packet.cpu_ns};
+    *ended = (rni_ended){packet.number, packet.value, packet.peak_bytes, packet.cpu_ns, packet.cpu_limit_s};
     return true;
 }
 

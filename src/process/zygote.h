@@ -22,7 +22,8 @@
  * What a worker is: the program after its last constructor. Its environment, arguments but for argv[0], handlers, signal
  * mask and descriptors are what a program has then that was started with the host's environment, with every signal at
  * its default and none blocked; what the host changed since its own start (handlers, memory, umask later than the
- * zygote's start) is not there. The zygote itself blocks every signal: when it ends is for the host to say.
+ * zygote's start) is not there. Then worker.c puts its handlers where a fault has the default action, and its pipe in
+ * the place of stderr. The zygote itself blocks every signal: when it ends is for the host to say.
  *
  * At most ENDED for a worker whose number the caller was not told (EMFILE while its pidfd came) is to be ignored.
  */
@@ -54,6 +55,7 @@ typedef struct rni_ended {
     int status;            /* as waitpid() gives it; -1: unknown (the zygote died) */
     int64_t peak_bytes;    /* of its memory */
     int64_t cpu_ns;        /* user and system */
+    int64_t cpu_limit_s;   /* beyond which the system kills it; 0: none, or unknown */
 } rni_ended;
 
 /* Host. Starts the zygote and waits until it says that it is up (at most RNI_ZYGOTE_START_NS). An error says what went
@@ -89,7 +91,9 @@ void rni_zygote_stop(rni_zygote *zygote);
 /* In a forked child of the host: closes what belongs to the parent's zygote here, and leaves that alone. */
 void rni_zygote_forget(rni_zygote *zygote);
 
-/* Worker: what it does with its descriptors. Elsewhere (worker.c); does not return. */
+/* Worker: what it does with its descriptors: those of its channel, the record of its crash (os_crash.h), and the pipe that
+ * becomes its stderr. Elsewhere (worker.c); does not return. */
+enum { RNI_WORKER_RECORD = 3, RNI_WORKER_STDERR = 4, RNI_WORKER_FDS = 5 };
 _Noreturn void rni_worker_process(const int *fds, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------
@@ -120,6 +124,7 @@ typedef struct rni_zygote_packet {
     uint64_t cookie;
     int64_t peak_bytes;
     int64_t cpu_ns;
+    int64_t cpu_limit_s;
     uint64_t offset; /* of the library's code in its file: with the id, which build it is */
     uint8_t id[RNI_ELF_ID_MAX];
 } rni_zygote_packet;

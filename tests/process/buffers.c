@@ -241,7 +241,8 @@ static rn_value write_after_death(rn_call *call, rn_value error) {
 }
 
 static void a_dead_worker_leaves_the_buffer_as_it_is(void) {
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing,
+                                  .quarantine = UINT32_MAX);
     rn_drop(end_of(rn_run(runtime, tell_holdings)));
     struct holdings before = holdings();
     for (int i = 0; i < 10; i++) {
@@ -266,7 +267,8 @@ static rn_value die(rn_call *call) {
 }
 
 static void a_buffer_outlives_the_worker_that_made_it(void) {
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing,
+                                  .quarantine = UINT32_MAX);
     rn_value number = rn_buffer(PAGE);
     *(uint64_t *)rn_as_buffer(number) = 4711;
     rn_value made = end_of(rn_run(runtime, make_one, .arg = number));
@@ -324,7 +326,8 @@ static rn_value lie(rn_call *call) {
 }
 
 static void a_worker_that_lies_is_killed(void) {
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing,
+                                  .quarantine = UINT32_MAX);
     rn_drop(end_of(rn_run(runtime, tell_holdings)));
     struct holdings before = holdings();
     for (enum lie which = A_PIPE; which < LIES; which++) {
@@ -359,7 +362,8 @@ static rn_value note_that_it_ran(rn_call *call) {
 }
 
 static void a_worker_without_descriptors_says_so(void) {
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .log = rn_log_nothing,
+                                  .quarantine = UINT32_MAX);
     rn_drop(end_of(rn_run(runtime, use_up_descriptors)));
     rn_value with = end_of(rn_run(runtime, note_that_it_ran, .arg = rn_buffer(PAGE)));
     rn_value without = end_of(rn_run(runtime, note_that_it_ran, .arg = rn_int(1)));

@@ -1,0 +1,189 @@
+/*
+ * Of what a worker process died, in words: each cause, and what a record that was written by anybody may hold.
+ */
+#include "process/crash.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+
+static char text[1 << 17];
+
+static void describe(rni_remains remains) {
+    rn_value error = rni_crash_error(&remains);
+    assert_int_equal(rn_error_code(error), RN_CRASHED);
+    assert_true(rn_format(error, text, sizeof text) < sizeof text);
+    rn_drop(error);
+}
+
+static void assert_says(const char *what) {
+    if (!strstr(text, what)) fail_msg("\"%s\" does not say %s", text, what);
+}
+
+static void assert_silent(const char *what) {
+    if (strstr(text, what)) fail_msg("\"%s\" says %s", text, what);
+}
+
+static rni_os_crash *blank(int signal, int code) {
+    rni_os_crash *record = calloc(1, sizeof *record);
+    assert_non_null(record);
+    rni_store_relaxed(&record->mark, 1);
+    record->signal = signal;
+    record->code = code;
+    return record;
+}
+
+static void describe_record(rni_os_crash *record) {
+    describe((rni_remains){.ended.status = record->signal, .record = record});
+    free(record);
+}
+
+/* ---- causes ---- */
+
+TEST(an_end_without_a_signal_says_the_status) {
+    describe((rni_remains){.ended = {.status = 7 << 8, .peak_bytes = 3 << 20, .cpu_ns = 12000000}});
+    assert_says("ended with exit(7); peak memory 3072 KiB, CPU time 12 ms");
+    describe((rni_remains){.ended = {.status = -1}});
+    assert_says("died; the zygote, which would know of what, has ended");
+}
+
+TEST(a_kill_says_whose_it_may_be) {
+    describe((rni_remains){.ended = {.status = SIGKILL}});
+    assert_says("SIGKILL (9), not by Runium");
+    describe((rni_remains){.ended = {.status = SIGKILL}, .is_out_of_memory = true});
+    assert_says("SIGKILL (9): out of memory");
+    describe((rni_remains){.ended = {.status = SIGKILL, .cpu_ns = 2100000000, .cpu_limit_s = 2}});
+    assert_says("SIGKILL (9): CPU time limit");
+    describe((rni_remains){.ended = {.status = SIGKILL, .cpu_ns = 100000000, .cpu_limit_s = 2}});
+    assert_says("not by Runium");
+    describe((rni_remains){.ended = {.status = SIGXCPU | 0x80}});
+    assert_says("SIGXCPU (24): CPU time limit, core dumped");
+    describe((rni_remains){.ended = {.status = SIGXFSZ}});
+    assert_says("SIGXFSZ (25): file size limit");
+}
+
+TEST(a_filter_that_kills_at_once_is_named) {
+    describe((rni_remains){.ended = {.status = SIGSYS}});
+    assert_says("SIGSYS (31): a system call that is not allowed (seccomp);");
+}
+
+TEST(a_fault_says_where_and_why) {
+    rni_os_crash *record = blank(SIGSEGV, SEGV_ACCERR);
+    record->address = 0x1230;
+    record->stack = 0x7fff00000000;
+    describe_record(record);
+    assert_says("SIGSEGV (11) at address 0x1230: the access is not allowed there;");
+    describe_record(blank(SIGFPE, FPE_INTDIV));
+    assert_says("SIGFPE (8): integer division by zero;");
+    describe_record(blank(SIGSEGV, SI_KERNEL));
+    assert_says("SIGSEGV (11): the address is none that the machine has;");
+    describe_record(blank(SIGABRT, SI_TKILL));
+    assert_says("SIGABRT (6);");
+    record = blank(SIGSYS, 1);
+    record->call = 101;
+    describe_record(record);
+    assert_says("SIGSYS (31): system call 101 is not allowed (seccomp)");
+}
+
+TEST(a_fault_near_the_stack_pointer_is_an_overflow) {
+    static const int64_t near[] = {-65536, -8, 0, 8, 65535}, far[] = {-65537, 65536};
+    for (size_t i = 0; i < sizeof near / sizeof *near + sizeof far / sizeof *far; i++) {
+        bool is_near = i < sizeof near / sizeof *near;
+        rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+        record->stack = 0x7fff00000000;
+        record->address = record->stack + (uint64_t)(is_near ? near[i] : far[i - sizeof near / sizeof *near]);
+        describe_record(record);
+        if (is_near) assert_says("SIGSEGV (11): stack overflow");
+        else assert_says("SIGSEGV (11) at address");
+    }
+}
+
+TEST(a_record_of_another_signal_is_no_record) {
+    rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+    describe((rni_remains){.ended.status = SIGBUS, .record = record});
+    assert_says("SIGBUS (7);");
+    assert_silent("backtrace");
+    rni_store_relaxed(&record->mark, 0);
+    describe((rni_remains){.ended.status = SIGSEGV, .record = record});
+    assert_says("SIGSEGV (11);");
+    free(record);
+}
+
+/* ---- frames ---- */
+
+TEST(calls_from_one_place_are_one_line) {
+    rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+    rni_store_relaxed(&record->frame_count, 6);
+    for (uint32_t i = 0; i < 6; i++)
+        record->frames[i] = (rni_os_crash_frame){i == 0 ? 0x10 : i < 5 ? 0x20 : 0x30, RNI_OS_CRASH_NO_FILE};
+    describe_record(record);
+    assert_says("backtrace:\n    #0 0x10\n    #1 to #4 0x20\n    #5 0x30");
+    assert_silent("and so on");
+}
+
+TEST(a_frame_in_an_unknown_file_has_the_offset_in_it) {
+    rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+    rni_store_relaxed(&record->frame_count, 1);
+    rni_store_relaxed(&record->file_count, 1);
+    record->frames[0] = (rni_os_crash_frame){0x5234, 0};
+    record->files[0].base = 0x5000;
+    strcpy(record->files[0].path, "/no/such/lib\033.so");
+    describe_record(record);
+    assert_says("in lib\\x1b.so+0x234;");
+    assert_says("#0 lib\\x1b.so+0x234");
+}
+
+TEST(a_record_may_hold_anything) {
+    uint64_t random = random_seed();
+    for (int round = 0; round < 3000; round++) {
+        rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+        unsigned char *bytes = (unsigned char *)record;
+        rni_store_relaxed(&record->frame_count, (uint32_t)random_below(&random, 80));
+        rni_store_relaxed(&record->file_count, (uint32_t)random_below(&random, 20));
+        for (uint32_t i = 0; i < RNI_OS_CRASH_FRAMES; i++)
+            record->frames[i] = (rni_os_crash_frame){next_random(&random) >> 20, (uint32_t)random_below(&random, 16)};
+        for (size_t changes = random_below(&random, 3) ? 5 : sizeof *record; changes > 0; changes--)
+            bytes[random_below(&random, sizeof *record)] = (unsigned char)next_random(&random);
+        record->signal = SIGSEGV;
+        describe_record(record);
+        assert_says("killed by SIGSEGV (11)");
+    }
+}
+
+/* ---- last words ---- */
+
+static void describe_words(const char *words, size_t length, bool is_cut) {
+    describe((rni_remains){.ended.status = 7 << 8, .last_words = words, .last_length = length, .is_cut = is_cut});
+}
+
+TEST(the_last_words_are_the_last_lines) {
+    describe_words("a\nb\n", 4, false);
+    assert_says("\n  caused by error -13 (RN_CRASHED): stderr:\n    a\n    b");
+    describe_words("1\n2\n3\n4\n5\n6\n7\n8\n9", 17, false);
+    assert_says("stderr:\n    2\n    3\n    4\n    5\n    6\n    7\n    8\n    9");
+    describe_words("rest of a line\nwhole\n", 21, true);
+    assert_says("stderr:\n    whole");
+    describe_words("one line without an end", 23, true);
+    assert_says("stderr:\n    one line");
+    describe_words("\n\n\n", 3, false);
+    assert_silent("stderr");
+    describe_words("", 0, false);
+    assert_silent("stderr");
+}
+
+TEST(what_is_no_text_is_shown_as_bytes) {
+    static const char *const odd[][2] = {
+        {"a\tb", "    a\tb"},           {"\x1b[2J", "    \\x1b[2J"},       {"\xc3\xa4", "    \xc3\xa4"},
+        {"\xc3", "    \\xc3"},          {"\xc2\x9b", "    \\xc2\\x9b"},    {"\xe2\x82\xac", "    \xe2\x82\xac"},
+        {"\xed\xa0\x80", "    \\xed\\xa0\\x80"}, {"\xf4\x90\x80\x80", "    \\xf4\\x90\\x80\\x80"},
+        {"\xe0\x80\x80", "    \\xe0\\x80\\x80"}, {"\xf0\x80\x80\x80", "    \\xf0\\x80\\x80\\x80"},
+        {"\xf0\x9f\x98\x80", "    \xf0\x9f\x98\x80"}, {"\xe2\x82", "    \\xe2\\x82"}, {"\x80", "    \\x80"},
+        {"\x7f", "    \\x7f"},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        describe_words(odd[i][0], strlen(odd[i][0]), false);
+        assert_says(odd[i][1]);
+    }
+}
