@@ -33,7 +33,7 @@ static bool is_watched(const void *address) {
 }
 
 #define IS_IN(field, at) \
-    ((at) >= offsetof(rni_mailbox, field) && (at) < offsetof(rni_mailbox, field) + sizeof(((rni_mailbox *)0)->field))
+    ((at) - offsetof(rni_mailbox, field) < sizeof(((rni_mailbox *)0)->field)) /* below it: a large number */
 
 /* The words that may be read again. */
 static bool is_exception(size_t at) {

@@ -119,10 +119,10 @@ static struct rlimit files;
 
 static bool note_files(void) { return getrlimit(RLIMIT_NOFILE, &files) == 0; }
 
-/* Two stay open for a worker, and five are while it is made. */
+/* Three stay open for a worker, and eight are while it is made. */
 static void tighten_files(unsigned workers) {
     rlim_t end = 0;
-    for (unsigned room = workers ? 2 * (workers - 1) + 5 : 0; room > 0; end++) room -= fcntl((int)end, F_GETFD) < 0;
+    for (unsigned room = workers ? 3 * (workers - 1) + 8 : 0; room > 0; end++) room -= fcntl((int)end, F_GETFD) < 0;
     struct rlimit tight = {end, files.rlim_max};
     setrlimit(RLIMIT_NOFILE, &tight);
 }
