@@ -2,7 +2,9 @@
 #include "support.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------------------------------------
  * E1
@@ -340,5 +342,55 @@ RULE(e2_only_the_run_that_is_stopped_among_many_short_ones_is_told) {
         assert_true(rn_stop(futures[50]));
         for (int i = 0; i < MANY; i++) assert_ends_with_int(futures[i], i == 50 ? 77 : i);
     }
+    close_runtime(rn);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * E3: where a task can be ended. How it is ended in its many ways is tried in tests/process/overtime.c.
+ */
+static void processes_only(void) {
+    const char *executor = getenv("RUNIUM_TEST_EXECUTOR");
+    if (!executor || strcmp(executor, "processes") != 0) skip();
+}
+
+static rn_value until_stopping(rn_call *call) {
+    while (!rn_stopping(call)) sched_yield();
+    return rn_int(78);
+}
+
+static rn_value without_end(rn_call *call) {
+    while (rn_iteration(call) > 0) pause();
+    return rn_none();
+}
+
+static void assert_over_time(rn_value result, const char *how) {
+    assert_error_code(result, RN_OVERTIME);
+    assert_contains(rn_error_message(result), how);
+    rn_drop(result);
+}
+
+RULE(e3_an_iteration_over_its_time_is_told_and_has_that_outcome_though_it_returns) {
+    processes_only();
+    rn_runtime *rn = OPEN(.workers = 1, .grace = RN_HOURS(1));
+    assert_over_time(end_of(rn_run(rn, until_stopping, .timeout = RN_MILLISECONDS(5))), "told");
+    assert_over_time(end_of(rn_run(rn, until_stopping, .timeout_text = "5 ms", .times = 3)), "told");
+    assert_ends_with_int(rn_run(rn, give_back, .arg = rn_int(1), .timeout = RN_HOURS(1)), 1);
+    close_runtime(rn);
+}
+
+RULE(e3_one_that_does_not_listen_is_ended_and_its_hooks_run_in_the_next_worker) {
+    processes_only();
+    rn_runtime *rn = OPEN(.workers = 1, .grace = RN_MILLISECONDS(5));
+    rn_task task = scripted_task(5);
+    task.function = without_end;
+    task.timeout = RN_SECONDS(1); /* of the hooks as well, and the machine may be slow */
+    struct event events[8];
+    rn_future *future = rn_run(rn, without_end, .timeout = RN_MILLISECONDS(5));
+    assert_over_time(end_of(future), "SIGTERM");
+    assert_over_time(end_of(rn_submit(rn, &task)), "SIGTERM");
+    assert_story(5, "i1 e1 z1");
+    assert_int_equal(events_of(5, events, COUNT_OF(events)), 3);
+    for (int i = 0; i < 3; i++) assert_int_equal(events[i].error_code, RN_OVERTIME);
+    assert_ends_with_int(rn_run(rn, give_back, .arg = rn_int(2)), 2);
     close_runtime(rn);
 }
