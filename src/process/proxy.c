@@ -225,8 +225,10 @@ static bool has_begun(rni_process *process, uint32_t message) {
     return (int32_t)((uint32_t)(begun >> 32) - message) >= 0;
 }
 
+/* A death that came with the zygote's is nobody's fault here. */
 static void note_death(rni_processes *processes, const rni_process *process, rni_turn *turn, rn_value error) {
-    if (!process->is_ours_to_blame) rni_quarantine_count(&processes->quarantine, turn, error);
+    bool is_known = process->ended.status >= 0;
+    if (is_known && !process->is_ours_to_blame) rni_quarantine_count(&processes->quarantine, turn, error);
 }
 
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {

@@ -255,7 +255,8 @@ int main(int argc, char **argv) {
     check(stat("/dev/null", &null_facts) == 0, "no /dev/null");
     host_dies_before_its_child();
     descriptors_before = proc_entries("/proc/self/fd");
-    parents = rn_open(.executor = RN_PROCESSES, .workers = 3, .log = rn_log_nothing);
+    parents = rn_open(.executor = RN_PROCESSES, .workers = 3, .quarantine = 1000000000, .respawn_rate = 1000000,
+                      .log = rn_log_nothing);
     const rn_sandbox nothing_more = {.size = sizeof nothing_more};
     rn_runtime *sandboxed = rn_open(.executor = RN_PROCESSES, .workers = 1, .sandbox = &nothing_more, .capsules = "/tmp");
     rn_future *first = rn_run(sandboxed, work, .arg = rn_int(1));

@@ -198,7 +198,8 @@ static int64_t now_ms(void) {
 }
 
 static void play_round(enum misdeed misdeed, struct dice *dice) {
-    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = WORKERS, .log = rn_log_nothing);
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = WORKERS, .quarantine = 1000000000,
+                                  .respawn_rate = 1000000, .log = rn_log_nothing);
     struct culprit culprit = {.misdeed = misdeed, .after = (int)roll_below(dice, RUNS / 2)};
     memset(ledger, 0, sizeof *ledger);
     if (proof_canary) atomic_fetch_add(&ledger->executions[3], 1);
