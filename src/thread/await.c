@@ -29,7 +29,7 @@ static bool is_over(rni_run *run) {
 }
 
 /* Whoever asked for the wait is not there any more. */
-static bool is_abandoned(const rni_worker *self) { return self->gone && rni_load_seq_cst(self->gone); /* pairs with note_death */ }
+static bool is_abandoned(const rni_worker *self) { return self->gone && rni_load_seq_cst(self->gone); /* pairs with note_death */ } /* GCOVR_EXCL_BR_LINE: of worker processes */
 
 static rni_worker *worker_of(rni_run *run) {
     uint32_t place = rni_load_relaxed(&run->place);
@@ -144,8 +144,8 @@ static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
     if (pool->is_kit) rni_pool_poke(pool);
     if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
     if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* as a worker that parks */
-    while (!is_over(run) && !is_due(pool, deadline) && !is_abandoned(self)) {
-        if (self->gone) rni_completion_sleep_unless(&run->done, machine_deadline(pool, deadline), self->gone);
+    while (!is_over(run) && !is_due(pool, deadline) && !is_abandoned(self)) { /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if (self->gone) rni_completion_sleep_unless(&run->done, machine_deadline(pool, deadline), self->gone); /* GCOVR_EXCL_BR_LINE: of worker processes */
         else rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
     }
     rni_mutex_lock(&rni_waits_lock);
@@ -328,7 +328,7 @@ int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_worker *self = rni_self->worker;
     int64_t deadline = rni_deadline(self->pool->runtime, timeout_ns);
     while (!is_over(run)) {
-        if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT;
+        if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT; /* GCOVR_EXCL_BR_LINE: of worker processes */
         /* With a time-out it is not run here: nobody knows how long it takes. */
         bool inlines = deadline < 0 && !self->pool->runtime->executor->work; /* in a process, a crash would take us too */
         if ((inlines && runs_here(self, run, false)) || is_over_soon(run)) continue;
