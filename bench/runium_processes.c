@@ -155,27 +155,6 @@ static unsigned char *carry_buffer(void *pointer, unsigned char *payload, size_t
 }
 
 static void buffer(const struct bench_job *job) {
-    struct carrier carrier = {open_runtime(job->workers), rn_none(), NULL};
-    bench_payload_trips(job, carry_bytes, &carrier, NULL);
-    close_carrier(&carrier);
-}
-
-static rn_value touch_buffer(rn_call *call) {
-    rn_value buffer = rn_arg(call);
-    bench_touch(rn_as_buffer(buffer), rn_length(buffer));
-    return rn_keep(buffer);
-}
-
-static unsigned char *carry_buffer(void *pointer, unsigned char *payload, size_t size) {
-    struct carrier *carrier = pointer;
-    (void)payload;
-    return keep_last(carrier, rn_run(carrier->runtime, touch_buffer, .arg = rn_keep(carrier->buffer)), size);
-}
-
-static void buffer(const struct bench_job *job) {
-    if (rn_buffer == NULL) {
-        bench_fail("this library has no rn_buffer()");
-    }
     struct carrier carrier = {open_runtime(job->workers), rn_buffer(job->bytes), NULL};
     if (rn_is_error(carrier.buffer)) {
         bench_fail("rn_buffer: %s", rn_error_message(carrier.buffer));
