@@ -91,7 +91,7 @@ enum rn_code {
     RN_TOO_LARGE = -10,  /* a text or a byte string is longer than RN_LENGTH_MAX */
     RN_UNSUPPORTED = -11,  /* not in this build; the message names what is */
     RN_NO_PROCESSES = -12, /* the system refused every process */
-    RN_CRASHED = -13,      /* the worker process died; the message says of what */
+    RN_CRASHED = -13,      /* the worker process died; the message says of what, its causes where, and its last words */
     RN_NOT_PORTABLE = -14, /* it means nothing in another process: a pointer, code made at run time */
     RN_OVERTIME = -15,     /* the iteration or hook took longer than .timeout; the message says how it was ended */
     RN_QUARANTINED = -16   /* the function has killed too many worker processes, and is not run again */
@@ -313,7 +313,8 @@ typedef struct rn_task {
  * Errors    A run that could not start is a future that is done, with RN_NO_MEMORY, RN_CLOSED,
  *           RN_INVALID (function NULL, an unknown size, a duration outside 0 .. RN_DURATION_MAX, both
  *           forms of one field), RN_QUEUE_FULL, RN_NOT_PORTABLE (worker processes: the message names the
- *           field), or with .arg where that is an error. No hook runs then.
+ *           field), RN_UNSUPPORTED (.timeout or .limits that cannot be kept here), or with .arg where that
+ *           is an error. No hook runs then.
  * Ownership .arg is taken, also on failure. Everything else is copied.
  * Blocks    Only where .when_full is RN_BLOCK or RN_CALLER_RUNS, and the queue is full.
  */
@@ -463,7 +464,7 @@ typedef struct rn_options {
     const char *capsules RNI_DEFAULT;        /* folder for crash capsules, see `runium replay`; copied; NULL: none */
     int64_t grace RNI_DEFAULT;               /* between two steps of ending a task, ns; 0: RN_GRACE_DEFAULT */
     unsigned quarantine RNI_DEFAULT;         /* deaths of workers after which a function is refused; 0: RN_QUARANTINE_DEFAULT */
-    unsigned respawn_rate RNI_DEFAULT;       /* most workers replaced per second; 0: RN_RESPAWN_RATE_DEFAULT */
+    unsigned respawn_rate RNI_DEFAULT;       /* most workers that died replaced per second; 0: RN_RESPAWN_RATE_DEFAULT */
     uint64_t recycle_after RNI_DEFAULT;      /* turns, after which a worker is replaced; 0: never */
     uint64_t recycle_memory RNI_DEFAULT;     /* bytes resident, beyond which it is replaced after the turn; 0: never */
     const struct rn_sandbox *sandbox RNI_DEFAULT; /* what workers may do; copied; NULL: all that the program may */

@@ -126,11 +126,9 @@ static bool find_functions(const struct batch *batch) {
     return true;
 }
 
-/* Sends as many as the mailbox holds; the others are given back. */
-static bool send(struct batch *batch) {
-    rni_channel *channel = &batch->process->channel;
-    rni_writer *frame = &channel->frame;
-    if (!find_functions(batch)) return false;
+/* As many as the mailbox holds; the others are given back. */
+static bool put_runs(struct batch *batch) {
+    rni_writer *frame = &batch->process->channel.frame;
     rni_writer_begin(frame, RNI_BATCH);
     rni_put_files(frame, &batch->process->names);
     rni_put_64(frame, (uint64_t)batch->runtime->opened);
@@ -142,9 +140,19 @@ static bool send(struct batch *batch) {
         frame->length = length;
         give_back_from(batch, i);
     }
-    if (rni_channel_send(channel) != RN_OK) return false;
-    batch->message = rni_load_relaxed(&channel->out->count);
     return true;
+}
+
+/* False: it was not sent, and its files are not told. */
+static bool send(struct batch *batch) {
+    rni_channel *channel = &batch->process->channel;
+    uint32_t told = batch->process->names.told;
+    if (find_functions(batch) && put_runs(batch) && rni_channel_send(channel) == RN_OK) {
+        batch->message = rni_load_relaxed(&channel->out->count);
+        return true;
+    }
+    batch->process->names.told = told;
+    return false;
 }
 
 /* ---- results ---- */

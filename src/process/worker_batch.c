@@ -102,13 +102,19 @@ static bool run_one(struct batch *batch, rni_run *run) {
     return goes_on;
 }
 
+/* Why it cannot be run here: a function that is not here, or an argument for which there was no memory. */
+static rn_value refusal_of(const rni_order *order) {
+    return rn_keep(rni_is_error(order->arg) ? order->arg : order->refusal);
+}
+
 static bool run_next(struct batch *batch) {
     rni_order *order = &batch->order;
-    rni_run *run = rni_is_none(order->refusal) ? make_run(order) : NULL;
+    rn_value refusal = refusal_of(order);
+    rni_run *run = rni_is_none(refusal) ? make_run(order) : NULL;
     if (run) return run_one(batch, run);
     rni_drop(order->arg);
     rni_worker_talk();
-    rni_worker_send_refusal(rni_is_none(order->refusal) ? rni_error_no_memory() : rn_keep(order->refusal));
+    rni_worker_send_refusal(rni_is_none(refusal) ? rni_error_no_memory() : refusal);
     return false;
 }
 

@@ -25,42 +25,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "support.h"
 
 enum { RUNS_MAX = 1 << 20, PIDS = 1 << 22, ROUND = 64, WORKERS = 3 };
 
-static struct ledger {
+struct ledger {
     atomic_int process[RUNS_MAX];   /* that executed the run; 0: none */
     atomic_bool is_tainted[PIDS];   /* by process id: it has turned */
     atomic_int tainted[RUNS_MAX];   /* the same, in their order */
     atomic_uint tainted_count;
     atomic_ullong written, refused, allowed;
-} *ledger;
-
-#define LEDGER_VARIABLE "RUNIUM_TEST_LEDGER"
-
-static struct ledger *map_ledger(int fd) {
-    void *memory = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* A worker process is this program, started again: it finds the ledger by name. */
-__attribute__((constructor)) static void join_ledger(void) {
-    const char *path = getenv(LEDGER_VARIABLE);
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (fd >= 0) ledger = map_ledger(fd);
-    if (fd >= 0) close(fd);
-}
-
-static bool make_ledger(void) {
-    char path[64];
-    int fd = memfd_create("ledger", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, sizeof *ledger) != 0) return false;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
-    setenv(LEDGER_VARIABLE, path, 1);
-    ledger = map_ledger(fd);
-    return ledger != NULL;
-}
+};
+_Static_assert(sizeof(struct ledger) <= LEDGER_BYTES, "it fits its pages");
+#define ledger ((struct ledger *)ledger_pages)
 
 static void taint(void) {
     if (atomic_exchange(&ledger->is_tainted[getpid() % PIDS], true)) return;
@@ -303,7 +281,7 @@ int main(int argc, char **argv) {
     proof_begin(argc, argv, "P11");
     guard_against_hang(proof_torture ? 1500 : 240);
     pthread_t ender;
-    if (!make_ledger() || pthread_create(&ender, NULL, end_tainted, NULL) != 0) return 2;
+    if (!ledger_make() || pthread_create(&ender, NULL, end_tainted, NULL) != 0) return 2;
     play("a live scribbler", scribbler, proof_torture ? 240 : 20);
     play("attacks on the memory", attacks_memory, proof_torture ? 40 : 4);
     play("floods", floods, proof_torture ? 40 : 4);

@@ -18,37 +18,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger.h"
+
 enum { RUNS_MAX = 1000000, ROUND = 500, SLOTS = 64 };
 
-static struct ledger {
+struct ledger {
     atomic_uint executions[RUNS_MAX], ends[RUNS_MAX];
     atomic_int at_work[SLOTS]; /* process ids */
-} *ledger;
-
-#define LEDGER_VARIABLE "RUNIUM_TEST_LEDGER"
-
-static struct ledger *map_ledger(int fd) {
-    void *memory = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* A worker process is this program, started again: it finds the ledger by name. */
-__attribute__((constructor)) static void join_ledger(void) {
-    const char *path = getenv(LEDGER_VARIABLE);
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (fd >= 0) ledger = map_ledger(fd);
-    if (fd >= 0) close(fd);
-}
-
-static bool make_ledger(void) {
-    char path[64];
-    int fd = memfd_create("ledger", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, sizeof *ledger) != 0) return false;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
-    setenv(LEDGER_VARIABLE, path, 1);
-    ledger = map_ledger(fd);
-    return ledger != NULL;
-}
+};
+_Static_assert(sizeof(struct ledger) <= LEDGER_BYTES, "it fits its pages");
+#define ledger ((struct ledger *)ledger_pages)
 
 /* Of mixed length: mostly next to nothing, so that batches grow; some take 100 us, a few some milliseconds: those behind
  * them are given to others. */
@@ -151,7 +130,7 @@ int main(int argc, char **argv) {
     killer.wanted = canary ? 20 : argc > 1 ? strtoull(argv[1], NULL, 10) : 1000;
     killer.random = (uint64_t)time(NULL) * 2654435761u | 1;
     printf("# seed %" PRIu64 "\n", killer.random);
-    if (!make_ledger()) return 2;
+    if (!ledger_make()) return 2;
     rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = argc > 2 ? (unsigned)atoi(argv[2]) : 4,
                                   .log = rn_log_nothing, .quarantine = UINT32_MAX, .respawn_rate = UINT32_MAX);
     if (rn_is_error(rn_open_error(runtime))) return 2;

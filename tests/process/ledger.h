@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { LEDGER_BYTES = 1 << 20 };
+enum { LEDGER_BYTES = 1 << 25 }; /* as it is touched, so it is taken */
 
 extern void *ledger_pages; /* NULL: there is none */
 

@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "support.h"
 
 #if !defined(__x86_64__)
@@ -39,35 +40,12 @@ int main(void) {
 
 enum { RUNS_MAX = 1 << 20 };
 
-static struct ledger {
+struct ledger {
     atomic_uint executions[RUNS_MAX];
     atomic_int process; /* of the run executed last */
-} *ledger;
-
-#define LEDGER_VARIABLE "RUNIUM_TEST_LEDGER"
-
-static struct ledger *map_ledger(int fd) {
-    void *memory = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* A worker process is this program, started again: it finds the ledger by name. */
-__attribute__((constructor)) static void join_ledger(void) {
-    const char *path = getenv(LEDGER_VARIABLE);
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (fd >= 0) ledger = map_ledger(fd);
-    if (fd >= 0) close(fd);
-}
-
-static bool make_ledger(void) {
-    char path[64];
-    int fd = memfd_create("ledger", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, sizeof *ledger) != 0) return false;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
-    setenv(LEDGER_VARIABLE, path, 1);
-    ledger = map_ledger(fd);
-    return ledger != NULL;
-}
+};
+_Static_assert(sizeof(struct ledger) <= LEDGER_BYTES, "it fits its pages");
+#define ledger ((struct ledger *)ledger_pages)
 
 /* ------------------------------------------------------------------------------------------------
  * The tracer, a process of its own
@@ -344,7 +322,7 @@ int main(int argc, char **argv) {
     guard_against_hang(proof_torture ? 14000 : 280);
     struct dice dice = dice_of(0);
     const char *only = proof_option("--path");
-    if (!make_ledger() || !start_tracer()) return 2;
+    if (!ledger_make() || !start_tracer()) return 2;
     open_host();
     for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++)
         if (only ? (unsigned)atoi(only) == i : !proof_canary || i == 0) play_path(&paths[i], &dice);

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "support.h"
 
 enum { RUNS = 60, WORKERS = 3 };
@@ -32,34 +33,12 @@ static const char *const misdeed_names[] = {"killed", "its keeper killed", "stop
 /* ------------------------------------------------------------------------------------------------
  * The ledger, which a worker process, this program started again, finds by name
  */
-static struct ledger {
+struct ledger {
     atomic_uint executions[RUNS], ends[RUNS];
     atomic_int begun;
-} *ledger;
-
-#define LEDGER_VARIABLE "RUNIUM_TEST_LEDGER"
-
-static struct ledger *map_ledger(int fd) {
-    void *memory = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-__attribute__((constructor)) static void join_ledger(void) {
-    const char *path = getenv(LEDGER_VARIABLE);
-    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (fd >= 0) ledger = map_ledger(fd);
-    if (fd >= 0) close(fd);
-}
-
-static bool make_ledger(void) {
-    static char path[64];
-    int fd = memfd_create("ledger", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, sizeof *ledger) != 0) return false;
-    (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), fd);
-    setenv(LEDGER_VARIABLE, path, 1);
-    ledger = map_ledger(fd);
-    return ledger != NULL;
-}
+};
+_Static_assert(sizeof(struct ledger) <= LEDGER_BYTES, "it fits its pages");
+#define ledger ((struct ledger *)ledger_pages)
 
 /* ------------------------------------------------------------------------------------------------
  * Tasks. Every third kills its own process, so that workers are to be replaced all the time.
@@ -224,7 +203,7 @@ static void play_round(enum misdeed misdeed, struct dice *dice) {
 int main(int argc, char **argv) {
     proof_begin(argc, argv, "P16");
     guard_against_hang(proof_torture ? 3000 : 150);
-    if (!make_ledger()) return 2;
+    if (!ledger_make()) return 2;
     struct dice dice = dice_of(0);
     rn_close(rn_open(.executor = RN_PROCESSES, .workers = 1));
     unsigned descriptors = proc_entries("/proc/self/fd");
