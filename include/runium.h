@@ -190,6 +190,15 @@ RN_API rn_value rn_error_at(const char *file, int line, int code, const char *fo
 RN_API rn_value rn_error_because_at(const char *file, int line, rn_value cause, int code, const char *format, ...)
     RN_PRINTF(5, 6);
 
+/*
+ * Gives an error a value to carry, for whoever can read more than a message: an exception of another language, the bytes
+ * of an answer. It goes with the error, to and from worker processes too, where it must be a value that may go there (but
+ * no buffer): else it is left behind.
+ * Returns   The error; or, where memory is refused, the error as it was. An error that others own too is copied.
+ * Ownership Both are taken; the result is yours.
+ */
+RN_API rn_value rn_error_with(rn_value error, rn_value detail);
+
 /* Another owner of the same value: each keep is paired with one drop. Returns its parameter. */
 RN_API rn_value rn_keep(rn_value value);
 RN_API void rn_drop(rn_value value);
@@ -220,6 +229,7 @@ RN_API uint64_t rn_error_iteration(rn_value error);   /* 1, 2, 3 ...; 0 outside 
 RN_API const char *rn_error_file(rn_value error);
 RN_API int rn_error_line(rn_value error);
 RN_API rn_value rn_error_cause(rn_value error);
+RN_API rn_value rn_error_detail(rn_value error);      /* what rn_error_with() gave it, or none */
 
 /*
  * Any value as text for people, as snprintf(): at most size bytes with the NUL; an error with its
@@ -460,6 +470,11 @@ typedef struct rn_options {
     const char *name RNI_DEFAULT;            /* of the runtime, in messages and thread names; copied */
     const struct rn_testing *testing RNI_DEFAULT;
 
+    /* Called by a worker that has run tasks and finds no other, before it looks further, sleeps or ends: for what tasks
+     * keep from one to the next, such as the lock of an interpreter. Not in worker processes. Must not wait. */
+    void (*on_idle)(void *context) RNI_DEFAULT;
+    void *idle_context RNI_DEFAULT;          /* yours; must outlive the runtime */
+
     /* Worker processes only: elsewhere RN_INVALID. */
     const char *capsules RNI_DEFAULT;        /* folder for crash capsules, see `runium replay`; copied; NULL: none */
     int64_t grace RNI_DEFAULT;               /* between two steps of ending a task, ns; 0: RN_GRACE_DEFAULT */
@@ -468,6 +483,8 @@ typedef struct rn_options {
     uint64_t recycle_after RNI_DEFAULT;      /* turns, after which a worker is replaced; 0: never */
     uint64_t recycle_memory RNI_DEFAULT;     /* bytes resident, beyond which it is replaced after the turn; 0: never */
     const struct rn_sandbox *sandbox RNI_DEFAULT; /* what workers may do; copied; NULL: all that the program may */
+    rn_task_fn *prepare RNI_DEFAULT;         /* run once in each worker process before its first task: NULL: nothing */
+    rn_value prepare_arg RNI_DEFAULT;        /* its rn_arg(); given away, also on failure */
 } rn_options;
 
 #define RN_WORKERS_MAX 1024u
