@@ -5,6 +5,9 @@
  *   gil.c       when a worker takes the interpreter's lock, and when it gives it back
  *   runtime.c   Runtime: a runtime, its log, its tasks that are not done
  *   task.c      Task: function, arguments and hooks; run()
+ *   schedule.c  what run() takes: intervals, times, dates
+ *   arguments.c the arguments of a method, by position and by name
+ *   call.c      Call: what a running function may ask
  *   run.c       a run in a thread: calls the function and the hooks
  *   value.c     Python's objects as values, and values as objects
  *   future.c    Future: waits, done callbacks, and what concurrent.futures expects to find
@@ -23,9 +26,13 @@
 
 #include <runium.h>
 
+typedef struct recipe_object recipe_object;
+typedef struct task_object task_object;
+typedef struct runtime_object runtime_object;
+
 /* What the interpreter's module object owns: no static objects. */
 typedef struct module_state {
-    PyTypeObject *runtime_type, *task_type, *recipe_type, *future_base;
+    PyTypeObject *runtime_type, *task_type, *recipe_type, *call_type, *future_base;
     PyTypeObject *future_type;    /* what run() returns: future_base and concurrent.futures.Future */
     PyObject *condition_type;     /* threading.Condition */
     PyObject *signature;          /* inspect.signature */
@@ -34,47 +41,184 @@ typedef struct module_state {
     PyObject *errors;             /* the module runium.errors */
     PyObject *cancelled_error, *timeout_error, *invalid_state_error; /* of concurrent.futures */
     PyObject *remote;             /* the module runium._remote, once a runtime of processes was opened; or NULL */
+    PyObject *names;              /* dict: name of a function to the bytes that the core keeps a pointer to */
     PyObject *empty_tuple;
+    PyObject *runium_name, *iterations_name, *remaining_name; /* 'runium', ... */
+    unsigned long main_thread;    /* the one that gets signals */
+    runtime_object *runtimes;     /* those that are open, linked by next; borrowed */
+    uint64_t last_id;             /* of a task_object */
 } module_state;
 
 extern struct PyModuleDef runium_module;
 
 module_state *module_state_of(PyObject *module); /* borrowed */
-module_state *module_state_of_type(PyTypeObject *type);
+
+/* ------------------------------------------------------------------------------------------------
+ * gil.c: the interpreter's lock. Every function that the core calls begins and ends with a visit. A worker keeps the lock
+ * from one task to the next and gives it back when the core says that it is idle: a task costs no hand-over.
+ */
+typedef struct gil_visit {
+    bool took; /* this visit took the lock */
+} gil_visit;
+
+gil_visit gil_enter(void);
+void gil_leave(gil_visit visit);     /* gives back what gil_enter() took */
+void gil_keep(gil_visit visit);      /* the same; but a worker, unless it is within a wait, keeps it until it is idle */
+void gil_on_idle(void *context);     /* rn_options.on_idle */
+
+/* Around calls of the core that may wait, and run other tasks in this thread meanwhile. */
+void gil_begin_wait(void);
+void gil_end_wait(void);
+
+bool interpreter_is_ending(void);
 
 /* ------------------------------------------------------------------------------------------------
  * Recipes: what a task runs, as it was when it was run. Immutable; a task that is changed gets another one.
  */
 enum hook { HOOK_ON_ITER, HOOK_ON_SUCCESS, HOOK_ON_ERROR, HOOK_ON_FINISHED, HOOK_COUNT };
 
-typedef struct recipe {
+struct recipe_object {
     PyObject_HEAD
     module_state *state;
     PyObject *function;
     PyObject *hooks[HOOK_COUNT]; /* NULL: none */
+    PyObject *packed;            /* remote.c's: function and hooks as bytes, once they are; or NULL */
+    const char *origin;          /* the task's name, as rn_task wants it */
     unsigned updates_result;     /* as in rn_task */
     bool wants_runium;           /* the function has a parameter of that name */
     bool debug;                  /* tracebacks of failed iterations go to stderr */
-} recipe;
+};
 
-/* The exceptions of runium.errors, by name: sets one, "%s: %s"-like. Always returns NULL. */
-void *raise_error(module_state *state, const char *name, const char *format, ...);
+/* ------------------------------------------------------------------------------------------------
+ * value.c
+ */
+rn_value value_of(PyObject *object);                        /* takes the reference; an error where memory is refused */
+PyObject *object_of(module_state *state, rn_value value);   /* what value_of() was given, or a worker process's result */
+
+/* The exception that is set, taken from the interpreter, with its traceback. */
+PyObject *take_exception(void);
+
+/* An exception as an error of the core: the code is PYTHON_RAISED, the detail the exception. Takes the reference. */
+rn_value error_of(PyObject *exception);
 
 /* An error of the core as an exception object, which is not raised. */
 PyObject *exception_of(module_state *state, rn_value error);
+
+/* Raises an error of the core, of which it is the last owner. Always NULL. */
+void *raise_core(module_state *state, rn_value error);
+
+/* Prints an exception that a task raised to sys.stderr, as debug wants it. */
+void print_exception(module_state *state, PyObject *exception);
+
+#define PYTHON_RAISED 1 /* code of the errors that stand for an exception */
+
+/* ------------------------------------------------------------------------------------------------
+ * call.c: the iterations and hooks that run in this thread, the innermost first
+ */
+typedef struct call_frame {
+    rn_call *call;
+    PyObject *object; /* the Call, if somebody asked for it; or NULL */
+    struct call_frame *outer;
+} call_frame;
+
+void call_enter(call_frame *frame, rn_call *call);
+void call_leave(call_frame *frame);
+bool call_is_running(void);          /* a task's function or hook called this */
+PyObject *call_current(PyObject *module, PyObject *unused);
+
+/* The arguments of a call of the function: kwargs (may be NULL) with the `runium` parameter if it is wanted. */
+PyObject *call_kwargs(module_state *state, const recipe_object *recipe, PyObject *kwargs, const rn_call *call);
+
+/* ------------------------------------------------------------------------------------------------
+ * run.c: a run in a thread. Takes the task's argument objects: references are added.
+ */
+rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObject *kwargs);
+void run_set_functions(rn_task *task, const recipe_object *recipe);
+
+/* ------------------------------------------------------------------------------------------------
+ * runtime.c
+ */
+struct runtime_object {
+    PyObject_HEAD
+    module_state *state;
+    rn_runtime *handle;       /* NULL: closed */
+    runtime_object *next, **link;
+    task_object *tasks;       /* those that exist, linked by next; borrowed */
+    unsigned workers;
+    bool processes, debug;
+    bool quiet;               /* a close looks for signals now and then: what it says between is left out */
+    task_object *kept, **kept_end; /* of worker processes: those that run, linked by next_kept; each is a reference */
+    PyObject *weak;
+};
+
+/* ------------------------------------------------------------------------------------------------
+ * task.c, schedule.c
+ */
+struct task_object {
+    PyObject_HEAD
+    runtime_object *runtime;
+    task_object *next, **link; /* in the runtime's list */
+    uint64_t id;
+    PyObject *function, *args, *kwargs; /* args: a tuple or NULL; kwargs: what the caller gave, or NULL */
+    PyObject *name;                     /* or NULL: the function's */
+    PyObject *hooks[HOOK_COUNT];
+    unsigned updates_result;
+    recipe_object *recipe;                     /* of the last run; NULL: the task has changed since */
+    PyObject *future;                   /* of the last run; or NULL */
+    task_object *next_kept, **link_kept;
+    PyObject *weak;
+};
+
+PyObject *close_all(PyObject *module, PyObject *unused);
+
+PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, PyObject *kwargs, PyObject *name);
+bool task_is_pending(const task_object *task);
+
+/* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that its
+ * last future is done, which is looked for whenever another task is run. */
+void task_keep(task_object *task);
+void task_let_go(task_object *task, PyObject *future); /* if that is its last one */
+
+/* What run() was given, as the core wants it. -1: an exception is set. */
+int schedule_read(rn_task *schedule, PyObject *const *values, bool processes);
+enum { EVERY, TIMES, START_IN, AT, TIMEOUT, SCHEDULE_COUNT };
+
+/* Seconds as a number, or text, as nanoseconds. what: for the message. -1: an exception is set. */
+int read_interval(PyObject *value, const char *what, int64_t *ns);
+
+PyObject *get_seconds(PyObject *module, PyObject *interval);
+
+/* The arguments of a method with the parameters that `names` lists, of which so many may be given by position: each in its
+ * place of `values`, NULL where none was given. -1: an exception is set. */
+int arguments_read(const char *method, const char *const *names, Py_ssize_t positional, PyObject *const *args,
+                   Py_ssize_t count, PyObject *keywords, PyObject **values);
+
+/* ------------------------------------------------------------------------------------------------
+ * future.c
+ */
+/* Takes the handle, also on failure. With a task: it is kept until the run is done. */
+PyObject *future_new(module_state *state, rn_future *handle, PyObject *task);
+PyObject *future_failed(module_state *state, PyObject *exception); /* takes the reference */
+bool future_is_done(PyObject *future);
+void future_make_standard(PyObject *future);                  /* from now on result() raises */
+
+extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec;
 
 /* ------------------------------------------------------------------------------------------------
  * A run in a worker process
  */
 /* The argument of a run for a worker process: recipe, args and kwargs (both may be NULL) as bytes, or as a buffer if
  * they are large. False: they cannot travel, and an exception that names the culprit is set. */
-bool remote_pack(recipe *recipe, PyObject *args, PyObject *kwargs, rn_value *argument);
+bool remote_pack(recipe_object *recipe, PyObject *args, PyObject *kwargs, rn_value *argument);
 
-/* What a worker process returned, as an object. NULL: it cannot be read here, and an exception is set. */
+/* What a worker process returned, as an object: the value is of kind bytes or buffer, the detail of an error bytes. */
 PyObject *remote_unpack(module_state *state, rn_value value);
+PyObject *remote_unpack_exception(module_state *state, rn_value detail);
 
 /* What .prepare of a runtime gets: all that an interpreter needs to be like this one. */
 bool remote_preparation(module_state *state, rn_value *argument);
+
+void remote_set_functions(rn_task *task, const recipe_object *recipe);
 
 /* What the core calls in a worker process, without the interpreter's lock, and before there is an interpreter. */
 rn_task_fn worker_prepare;
@@ -82,8 +226,5 @@ rn_task_fn worker_function;
 rn_outcome_fn worker_on_iter, worker_on_finished;
 rn_success_fn worker_on_success;
 rn_error_fn worker_on_error;
-
-/* An exception that crosses in an error: code of those errors whose detail is a pickled exception, or the exception. */
-#define PYTHON_RAISED 1
 
 #endif

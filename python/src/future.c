@@ -1,0 +1,423 @@
+#include <math.h>
+#include <time.h>
+
+#include "module.h"
+
+/*
+ * FutureBase, of which the class Future inherits what it does, and concurrent.futures.Future, of which it inherits what it
+ * is. The state is the core's: nothing is done here when a run ends, unless somebody asked for it.
+ *
+ * Who asks: add_done_callback(), and concurrent.futures.wait() and as_completed(), which want a condition, a state and a
+ * list of waiters. Then the core is asked for a done callback (`is_watched`), which has its own reference to the future.
+ */
+typedef struct future_object {
+    PyObject_HEAD
+    module_state *state;
+    rn_future *handle;      /* NULL: it has failed before there was one */
+    PyObject *outcome;      /* once it was asked for: what result() returns or raises */
+    PyObject *task;         /* in worker processes: listed until somebody sees that it is done */
+    PyObject *callbacks;    /* a list; or NULL */
+    PyObject *condition, *waiters;
+    bool raises;            /* result() raises the outcome */
+    bool is_standard;       /* as in concurrent.futures: the exception of the task is raised too */
+    bool is_watched, has_fired;
+} future_object;
+
+static future_object *future_of(PyObject *self) { return (future_object *)self; }
+
+PyObject *future_new(module_state *state, rn_future *handle, PyObject *task) {
+    future_object *made = (future_object *)state->future_type->tp_alloc(state->future_type, 0);
+    if (!made) {
+        rn_release(handle);
+        return NULL;
+    }
+    made->state = state;
+    made->handle = handle;
+    made->task = Py_XNewRef(task);
+    return (PyObject *)made;
+}
+
+PyObject *future_failed(module_state *state, PyObject *exception) {
+    future_object *made = exception ? (future_object *)state->future_type->tp_alloc(state->future_type, 0) : NULL;
+    if (!made) {
+        Py_XDECREF(exception);
+        return NULL;
+    }
+    made->state = state;
+    made->outcome = exception;
+    made->raises = true;
+    return (PyObject *)made;
+}
+
+void future_make_standard(PyObject *self) { future_of(self)->is_standard = true; }
+
+static bool is_done(const future_object *self) { return !self->handle || rn_done(self->handle); }
+
+static bool is_cancelled(const future_object *self) { return self->handle && rn_cancelled(self->handle); }
+
+bool future_is_done(PyObject *self) { return is_done(future_of(self)); }
+
+/* ------------------------------------------------------------------------------------------------
+ * Waiting
+ */
+#define SIGNALS_NS RN_MILLISECONDS(50) /* how often the main thread looks for signals while it waits */
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The main thread looks up now and then, and runs the handlers of signals: so Ctrl-C ends a wait. Returns what the core
+ * said, borrowed from the future. False: a handler raised. */
+static bool wait_for_value(future_object *self, int64_t deadline, rn_value *value) {
+    bool looks_up = PyThread_get_thread_ident() == self->state->main_thread;
+    for (;;) {
+        int64_t left = deadline < 0 ? -1 : deadline - now_ns();
+        bool is_last = deadline >= 0 && left <= 0;
+        if (is_last) left = 0;
+        if (looks_up && (left < 0 || left > SIGNALS_NS)) left = SIGNALS_NS;
+        gil_begin_wait();
+        *value = rn_result_within(self->handle, left);
+        gil_end_wait();
+        bool is_over = !rn_is_error(*value) || rn_error_code(*value) != RN_TIMED_OUT || rn_done(self->handle);
+        if (is_over || is_last || (deadline >= 0 && now_ns() >= deadline)) return true;
+        if (looks_up && PyErr_CheckSignals() < 0) return false;
+    }
+}
+
+/* Waits until it is done. False: it is not, and an exception is set. */
+static bool wait_until_done(future_object *self, int64_t deadline) {
+    rn_value value;
+    if (is_done(self)) return true;
+    if (!wait_for_value(self, deadline, &value)) return false;
+    if (is_done(self)) return true;
+    PyObject *exception = rn_error_code(value) == RN_TIMED_OUT ? PyObject_CallNoArgs(self->state->timeout_error)
+                                                               : exception_of(self->state, value);
+    if (exception) PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_XDECREF(exception);
+    return false;
+}
+
+/* The core says which error is the outcome of an iteration: it is that of the task, and in this package's futures a
+ * result like others. What a callback raised, and what kept the run from an iteration, is raised. */
+static bool is_outcome_of_task(rn_value error) {
+    return rn_error_iteration(error) > 0 && rn_error_hook(error)[0] == '\0';
+}
+
+/* Of a future that is done. */
+static void read_outcome(future_object *self) {
+    if (self->outcome) return;
+    rn_value value = rn_result(self->handle);
+    PyObject *outcome = object_of(self->state, value);
+    bool raises = rn_is_error(value) && (self->is_standard || !is_outcome_of_task(value));
+    if (!outcome) { /* it cannot be read here */
+        outcome = take_exception();
+        raises = true;
+    }
+    if (self->outcome) { /* another thread has read it meanwhile */
+        Py_DECREF(outcome);
+        return;
+    }
+    self->raises = raises;
+    self->outcome = outcome;
+    if (self->task) task_let_go((task_object *)self->task, (PyObject *)self);
+    Py_CLEAR(self->task);
+}
+
+static int read_timeout(PyObject *const *values, int64_t *deadline) {
+    *deadline = -1;
+    if (!values[0] || values[0] == Py_None) return 0;
+    double seconds = PyFloat_AsDouble(values[0]);
+    if (seconds == -1 && PyErr_Occurred()) return -1;
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout: nan is not accepted; it is a number of seconds, or None");
+        return -1;
+    }
+    if (seconds > 1e9) return 0;
+    *deadline = now_ns() + (seconds <= 0 ? 0 : (int64_t)(seconds * 1e9));
+    return 0;
+}
+
+static int wait_by_arguments(future_object *self, const char *method, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    static const char *const parameters[] = {"timeout", NULL};
+    PyObject *values[1];
+    int64_t deadline = -1;
+    if (arguments_read(method, parameters, 1, args, count, names, values) < 0) return -1;
+    if (read_timeout(values, &deadline) < 0 || !wait_until_done(self, deadline)) return -1;
+    read_outcome(self);
+    return 0;
+}
+
+static PyObject *result(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    future_object *self = future_of(object);
+    if (!self->outcome && wait_by_arguments(self, "result", args, count, names) < 0) return NULL;
+    if (!self->raises) return Py_NewRef(self->outcome);
+    PyErr_SetObject((PyObject *)Py_TYPE(self->outcome), self->outcome);
+    return NULL;
+}
+
+static PyObject *exception(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    future_object *self = future_of(object);
+    if (!self->outcome && wait_by_arguments(self, "exception", args, count, names) < 0) return NULL;
+    if (!self->raises) Py_RETURN_NONE;
+    if (!is_cancelled(self)) return Py_NewRef(self->outcome);
+    PyErr_SetObject((PyObject *)Py_TYPE(self->outcome), self->outcome);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Done callbacks
+ */
+static void call_back(PyObject *function, PyObject *self) {
+    PyObject *done = PyObject_CallOneArg(function, self);
+    if (!done) PyErr_WriteUnraisable(function);
+    Py_XDECREF(done);
+}
+
+/* What wait() and as_completed() left here is told, as concurrent.futures does it. */
+static PyObject *tell_waiters(future_object *self) {
+    const char *how = "add_result";
+    read_outcome(self);
+    if (is_cancelled(self)) how = "add_cancelled";
+    else if (self->raises) how = "add_exception";
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->waiters); i++) {
+        PyObject *waiter = Py_NewRef(PyList_GET_ITEM(self->waiters, i));
+        PyObject *done = PyObject_CallMethod(waiter, how, "O", self);
+        Py_DECREF(waiter);
+        if (!done) return NULL;
+        Py_DECREF(done);
+    }
+    return PyObject_CallMethod(self->condition, "notify_all", NULL);
+}
+
+static void notify(future_object *self) {
+    PyObject *entered = PyObject_CallMethod(self->condition, "acquire", NULL);
+    PyObject *told = entered ? tell_waiters(self) : NULL;
+    if (!told) PyErr_WriteUnraisable((PyObject *)self);
+    PyObject *left = entered ? PyObject_CallMethod(self->condition, "release", NULL) : NULL;
+    if (entered && !left) PyErr_WriteUnraisable((PyObject *)self);
+    Py_XDECREF(entered);
+    Py_XDECREF(told);
+    Py_XDECREF(left);
+}
+
+/* Called by the core, once, with the reference that watch() took. */
+static void fire(rn_future *handle, void *context) {
+    future_object *self = context;
+    (void)handle;
+    if (interpreter_is_ending()) return;
+    gil_visit visit = gil_enter();
+    self->has_fired = true;
+    if (self->condition) notify(self);
+    PyObject *callbacks = self->callbacks;
+    self->callbacks = NULL;
+    for (Py_ssize_t i = 0; callbacks && i < PyList_GET_SIZE(callbacks); i++)
+        call_back(PyList_GET_ITEM(callbacks, i), (PyObject *)self);
+    Py_XDECREF(callbacks);
+    Py_DECREF(self);
+    gil_leave(visit);
+}
+
+/* 0: fire() is called in time, or was already. */
+static int watch(future_object *self) {
+    if (self->is_watched) return 0;
+    self->is_watched = true;
+    if (!self->handle) {
+        self->has_fired = true;
+        return 0;
+    }
+    int code = rn_add_done_callback(self->handle, fire, Py_NewRef(self));
+    if (code == RN_OK) return 0;
+    self->is_watched = false;
+    Py_DECREF(self);
+    if (code == RN_NO_MEMORY) PyErr_NoMemory();
+    else PyErr_Format(PyExc_RuntimeError, "add_done_callback: %s", rn_code_name(code));
+    return -1;
+}
+
+static PyObject *add_done_callback(PyObject *object, PyObject *function) {
+    future_object *self = future_of(object);
+    if (!PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "add_done_callback: %R cannot be called", function);
+    if (!self->has_fired) {
+        if (!self->callbacks && !(self->callbacks = PyList_New(0))) return NULL;
+        if (PyList_Append(self->callbacks, function) < 0 || watch(self) < 0) return NULL;
+        Py_RETURN_NONE;
+    }
+    call_back(function, object);
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The rest of what a future does
+ */
+static PyObject *done(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(is_done(future_of(self)));
+}
+
+static PyObject *running(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(future_of(self)->handle && rn_running(future_of(self)->handle));
+}
+
+static PyObject *cancelled(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(is_cancelled(future_of(self)));
+}
+
+static PyObject *cancel(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(future_of(self)->handle && rn_cancel(future_of(self)->handle));
+}
+
+static PyObject *stop(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(future_of(self)->handle && rn_stop(future_of(self)->handle));
+}
+
+static PyObject *progress(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyFloat_FromDouble(future_of(self)->handle ? rn_progress(future_of(self)->handle) : 1.0);
+}
+
+static PyObject *refuse_to_set(PyObject *self, PyObject *args) {
+    (void)args;
+    PyErr_SetString(future_of(self)->state->invalid_state_error, "the result of a run is set by the run alone");
+    return NULL;
+}
+
+static PyObject *refuse_to_pickle(PyObject *self, PyObject *args) {
+    (void)args;
+    return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object: it is of use in its own process only",
+                        Py_TYPE(self)->tp_name);
+}
+
+static const char *state_of(const future_object *self) {
+    if (is_cancelled(self)) return "CANCELLED_AND_NOTIFIED";
+    if (is_done(self)) return "FINISHED";
+    return rn_running(self->handle) ? "RUNNING" : "PENDING";
+}
+
+static PyObject *get_state(PyObject *self, void *unused) {
+    (void)unused;
+    return PyUnicode_FromString(state_of(future_of(self)));
+}
+
+static PyObject *get_condition(PyObject *object, void *unused) {
+    (void)unused;
+    future_object *self = future_of(object);
+    if (!self->condition) {
+        PyObject *condition = PyObject_CallNoArgs(self->state->condition_type);
+        PyObject *waiters = condition ? PyList_New(0) : NULL;
+        if (!waiters || self->condition) { /* another thread was faster */
+            Py_XDECREF(condition);
+            Py_XDECREF(waiters);
+            return self->condition ? Py_NewRef(self->condition) : NULL;
+        }
+        self->waiters = waiters;
+        self->condition = condition;
+    }
+    return watch(self) < 0 ? NULL : Py_NewRef(self->condition);
+}
+
+static PyObject *get_waiters(PyObject *object, void *unused) {
+    PyObject *condition = get_condition(object, unused);
+    if (!condition) return NULL;
+    Py_DECREF(condition);
+    return Py_NewRef(future_of(object)->waiters);
+}
+
+static PyObject *repr(PyObject *self) {
+    return PyUnicode_FromFormat("<runium.Future at %p state=%s>", self, state_of(future_of(self)));
+}
+
+static int traverse(PyObject *object, visitproc visit, void *arg) {
+    future_object *self = future_of(object);
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->outcome);
+    Py_VISIT(self->task);
+    Py_VISIT(self->callbacks);
+    Py_VISIT(self->condition);
+    Py_VISIT(self->waiters);
+    return 0;
+}
+
+static int clear(PyObject *object) {
+    future_object *self = future_of(object);
+    Py_CLEAR(self->outcome);
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->callbacks);
+    Py_CLEAR(self->condition);
+    Py_CLEAR(self->waiters);
+    return 0;
+}
+
+static void dealloc(PyObject *object) {
+    future_object *self = future_of(object);
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    if (self->handle) rn_release(self->handle);
+    (void)clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef methods[] = {
+    {"result", FAST(result),
+     "result($self, /, timeout=None)\n--\n\n"
+     "What the run ended with; waits for it, at most timeout seconds (TimeoutError).\n\n"
+     "An exception that the task itself raised is returned, as are runium.WorkerCrashed and runium.Overtime, which took\n"
+     "the place of what it would have returned. Raised are: what a callback raised; CancelledError; what kept the run\n"
+     "from starting. In a task it never deadlocks: the awaited run is run here if nobody has begun it, and a wait that\n"
+     "could never end raises runium.Deadlock."},
+    {"exception", FAST(exception),
+     "exception($self, /, timeout=None)\n--\n\nWhat result() would raise, or None; waits as result() does."},
+    {"add_done_callback", add_done_callback, METH_O,
+     "add_done_callback($self, fn, /)\n--\n\n"
+     "Calls fn(future) once the run is done, in the thread that completes it; at once if it is done. Any number, in the\n"
+     "order added. What one raises goes to sys.unraisablehook, and the next are called all the same."},
+    {"cancel", cancel, METH_NOARGS,
+     "cancel($self, /)\n--\n\nCancels a run that has not begun: it never runs. False if it has."},
+    {"stop", stop, METH_NOARGS,
+     "stop($self, /)\n--\n\nStops a run: no further iteration starts, the final callbacks run with the last outcome. One "
+     "that has\nnot begun is cancelled. False if it was done already."},
+    {"done", done, METH_NOARGS, "done($self, /)\n--\n\nTrue if it is done or cancelled: result() would not wait."},
+    {"running", running, METH_NOARGS, "running($self, /)\n--\n\nTrue while an iteration or a callback runs."},
+    {"cancelled", cancelled, METH_NOARGS, "cancelled($self, /)\n--\n\nTrue if it was cancelled."},
+    {"progress", progress, METH_NOARGS,
+     "progress($self, /)\n--\n\nWhat the task last reported by Call.report(), 0 to 1; 1 when done."},
+    {"set_result", refuse_to_set, METH_VARARGS, "Refused: a run sets its own result."},
+    {"set_exception", refuse_to_set, METH_VARARGS, "Refused: a run sets its own result."},
+    {"set_running_or_notify_cancel", refuse_to_set, METH_VARARGS, "Refused: a run has its own state."},
+    {"__reduce_ex__", refuse_to_pickle, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"_state", get_state, NULL, NULL, NULL},
+    {"_condition", get_condition, NULL, NULL, NULL},
+    {"_waiters", get_waiters, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "What Future does; see runium.Future."},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_repr, repr},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {0, NULL},
+};
+
+PyType_Spec future_spec = {
+    .name = "runium._core.FutureBase",
+    .basicsize = sizeof(future_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};
