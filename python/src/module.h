@@ -4,6 +4,7 @@
  *   module.c    the module: its state, and what it makes when it is imported
  *   gil.c       when a worker takes the interpreter's lock, and when it gives it back
  *   runtime.c   Runtime: a runtime, its log, its tasks that are not done
+ *   orphan.c    runtimes that nobody refers to any more
  *   task.c      Task: function, arguments and hooks; run()
  *   schedule.c  what run() takes: intervals, times, dates
  *   arguments.c the arguments of a method, by position and by name
@@ -138,9 +139,16 @@ void run_set_functions(rn_task *task, const recipe_object *recipe);
 /* ------------------------------------------------------------------------------------------------
  * runtime.c
  */
+typedef struct log_sink { /* outlives the runtime that logs to it */
+    module_state *state;
+    bool debug;
+    bool quiet; /* a close looks for signals now and then: what the core says between is left out */
+} log_sink;
+
 struct runtime_object {
     PyObject_HEAD
     module_state *state;
+    log_sink *sink;           /* from malloc: the last log may come without the interpreter's lock */
     rn_runtime *handle;       /* NULL: closed */
     runtime_object *next, **link;
     task_object *tasks;       /* those that exist, linked by next; borrowed */
@@ -168,6 +176,9 @@ struct task_object {
     task_object *next_kept, **link_kept;
     PyObject *weak;
 };
+
+void orphan_close(rn_runtime *handle, log_sink *sink); /* takes both */
+void orphans_wait(void);                               /* until they are closed */
 
 PyObject *close_all(PyObject *module, PyObject *unused);
 

@@ -16,16 +16,16 @@ static const char *method_of(enum rn_level level) {
 }
 
 /* With debug a failed iteration is printed: by the worker if it is an exception, else here. */
-static bool is_printed(const runtime_object *runtime, const rn_log_record *record) {
-    if (!runtime->debug || record->iteration == 0 || !rn_is_error(record->error)) return false;
+static bool is_printed(const log_sink *sink, const rn_log_record *record) {
+    if (!sink->debug || record->iteration == 0 || !rn_is_error(record->error)) return false;
     if (rn_error_code(record->error) == PYTHON_RAISED) return true;
     PySys_FormatStderr("runium: %s\n", record->message);
     return true;
 }
 
-static void log_record(runtime_object *runtime, const rn_log_record *record) {
-    module_state *state = runtime->state;
-    if (is_printed(runtime, record)) return;
+static void log_record(const log_sink *sink, const rn_log_record *record) {
+    module_state *state = sink->state;
+    if (is_printed(sink, record)) return;
     PyObject *exception = NULL;
     if (rn_is_error(record->error) && rn_kind(rn_error_detail(record->error)) == RN_POINTER)
         exception = exception_of(state, record->error);
@@ -43,12 +43,12 @@ static void log_record(runtime_object *runtime, const rn_log_record *record) {
 }
 
 static void on_log(void *context, const rn_log_record *record) {
-    runtime_object *runtime = context;
-    if (interpreter_is_ending() || runtime->quiet) return;
+    const log_sink *sink = context;
+    if (interpreter_is_ending() || sink->quiet) return;
     gil_visit visit = gil_enter();
     PyObject *type, *exception, *traceback;
     PyErr_Fetch(&type, &exception, &traceback); /* the caller's, if there is one, is no business of the log */
-    log_record(runtime, record);
+    log_record(sink, record);
     PyErr_Restore(type, exception, traceback);
     gil_leave(visit);
 }
@@ -95,7 +95,7 @@ static int default_workers(unsigned *count) {
 }
 
 static int open_runtime(runtime_object *self, unsigned workers) {
-    rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self};
+    rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self->sink};
     if (self->processes) {
         options.executor = RN_PROCESSES;
         options.prepare = worker_prepare;
@@ -129,7 +129,7 @@ static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
     PyObject *mode = NULL, *workers = NULL, *debug = NULL;
     unsigned count = 0;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO:Runium", names, &mode, &workers, &debug)) return -1;
-    if (self->link) {
+    if (self->sink) {
         PyErr_SetString(PyExc_RuntimeError, "Runium.__init__: this runtime is open already");
         return -1;
     }
@@ -137,7 +137,16 @@ static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (is_debug < 0 || read_mode(mode, &self->processes) < 0 || read_workers(workers, &count) < 0) return -1;
     if (count == 0 && !self->processes && default_workers(&count) < 0) return -1;
     self->debug = is_debug == 1;
-    return open_runtime(self, count);
+    self->sink = malloc(sizeof *self->sink);
+    if (!self->sink) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    *self->sink = (log_sink){self->state, self->debug, false};
+    if (open_runtime(self, count) == 0) return 0;
+    free(self->sink);
+    self->sink = NULL;
+    return -1;
 }
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -184,9 +193,9 @@ static int close_looking_up(runtime_object *self, enum rn_close_how how, int64_t
     for (unsigned round = 1;; round++) {
         int64_t left = end - now_ns();
         bool is_last = left <= SIGNALS_NS;
-        self->quiet = !is_last && round % QUIET_ROUNDS != 0;
+        self->sink->quiet = !is_last && round % QUIET_ROUNDS != 0;
         int code = close_for(self, how, is_last ? (left > 0 ? left : 1) : SIGNALS_NS);
-        self->quiet = false;
+        self->sink->quiet = false;
         if (code != RN_TIMED_OUT || is_last) return code;
         if (PyErr_CheckSignals() < 0) return 1;
     }
@@ -243,6 +252,7 @@ PyObject *close_all(PyObject *module, PyObject *unused) {
         }
         Py_DECREF(self);
     }
+    orphans_wait();
     Py_RETURN_NONE;
 }
 
@@ -250,8 +260,11 @@ PyObject *close_all(PyObject *module, PyObject *unused) {
 static void close_quietly(runtime_object *self) {
     PyObject *type, *exception, *traceback;
     PyErr_Fetch(&type, &exception, &traceback);
-    self->quiet = true;
-    (void)close_for(self, RN_STOP, 0); /* refused only to a task of its own: then it stays open */
+    self->sink->quiet = true;
+    if (close_for(self, RN_STOP, 0) == RN_DEADLOCK) {
+        orphan_close(self->handle, self->sink);
+        self->sink = NULL;
+    }
     forget(self);
     PyErr_Restore(type, exception, traceback);
 }
@@ -322,6 +335,7 @@ static void dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     if (self->weak) PyObject_ClearWeakRefs(object);
     if (self->handle) close_quietly(self);
+    free(self->sink);
     type->tp_free(object);
     Py_DECREF(type);
 }
