@@ -1,4 +1,6 @@
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "module.h"
 
@@ -14,6 +16,26 @@ static _Thread_local struct {
 } self;
 
 #define KEPT_MOST 128u /* so many tasks, then whoever waits for the lock has a chance, even if they run no bytecode */
+
+/*
+ * Who asks the interpreter for its lock while it is held sleeps, and to wake a thread on another core takes longer than
+ * most tasks. But threads here hold it in turns that are short: the one that has just submitted a run gives it up when it
+ * waits, a worker when it is idle. So whoever wants the lock looks at this word for a moment first. It is a guess: threads
+ * of the program that take turns elsewhere are not counted.
+ */
+static atomic_uint held;
+
+#define PATIENCE 400u /* looks: about as long as a wake-up takes */
+#define PAUSES 8u     /* between two of them, in which the core is given to whoever has nothing else */
+
+static void wait_a_moment(void) {
+    for (unsigned i = 0; i < PATIENCE && atomic_load_explicit(&held, memory_order_relaxed); i++) {
+        if (i % PAUSES == PAUSES - 1) sched_yield();
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+    }
+}
 
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -45,6 +67,7 @@ static void adopt_thread(void) {
 
 /* A thread of Python's own that has given up the lock in gil_begin_wait(), or a thread of the core. */
 static void take(void) {
+    wait_a_moment();
     if (self.saved) {
         PyThreadState *state = self.saved;
         self.saved = NULL;
@@ -52,9 +75,13 @@ static void take(void) {
     } else {
         adopt_thread();
     }
+    atomic_store_explicit(&held, 1, memory_order_relaxed);
 }
 
-static void give(void) { self.saved = PyEval_SaveThread(); }
+static void give(void) {
+    self.saved = PyEval_SaveThread();
+    atomic_store_explicit(&held, 0, memory_order_relaxed);
+}
 
 gil_visit gil_enter(void) {
     if (PyGILState_Check()) return (gil_visit){.took = false};
