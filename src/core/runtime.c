@@ -176,6 +176,8 @@ rn_runtime *rn_open_with(const rn_options *given) {
     runtime->debug = options.debug;
     runtime->log = options.log;
     runtime->log_context = options.log_context;
+    runtime->on_idle = options.executor == RN_THREADS ? options.on_idle : NULL; /* elsewhere its workers run no tasks */
+    runtime->idle_context = options.idle_context;
     runtime->queue_limit = options.queue_limit;
     runtime->when_full = options.when_full;
     snprintf(runtime->name, sizeof runtime->name, "%s", options.name ? options.name : "runium");

@@ -47,6 +47,8 @@ struct rn_runtime {
     bool debug;
     rn_log_fn *log;
     void *log_context;
+    void (*on_idle)(void *context); /* NULL: nobody wants to know */
+    void *idle_context;
     char name[32];
     unsigned workers_asked;
     bool is_threadless; /* the system refused every thread: runs run in their callers */

@@ -131,6 +131,12 @@ static void flush_slabs(rni_worker *worker) {
     for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_flush(&worker->thread->slabs[i]);
 }
 
+/* Once after each batch: whoever searches, parks or ends has told before. Holds no lock. */
+static void tell_idle(rni_worker *worker) {
+    const rn_runtime *runtime = worker->pool->runtime;
+    if (__builtin_expect(runtime->on_idle != NULL, 0)) runtime->on_idle(runtime->idle_context);
+}
+
 /* To those who wait for the pool to become idle. */
 static void tell_parked(rni_pool *pool) {
     if (rni_phase(pool->runtime) != RNI_OPEN) rni_runtime_changed(pool->runtime);
@@ -203,10 +209,12 @@ static uint32_t work(rni_worker *worker, bool *risen) {
         for (; run; run = next_run(worker)) {
             execute(worker, run);
             if (rni_parking_give_up_surplus(&pool->parking, &epoch)) {
+                tell_idle(worker);
                 flush_slabs(worker);
                 return epoch;
             }
         }
+        tell_idle(worker); /* before it searches: until then no one counts on it */
         rni_parking_start_search(&pool->parking);
     }
     flush_slabs(worker);
