@@ -25,8 +25,19 @@ typedef struct future_object {
 
 static future_object *future_of(PyObject *self) { return (future_object *)self; }
 
+/* The garbage collector hears of a future only when it refers to something that may refer to it: most never do. */
+static void track(future_object *self) {
+    if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
+}
+
+static future_object *allocate(module_state *state) {
+    PyObject *made = state->future_type->tp_alloc(state->future_type, 0);
+    if (made) PyObject_GC_UnTrack(made);
+    return (future_object *)made;
+}
+
 PyObject *future_new(module_state *state, rn_future *handle, PyObject *task) {
-    future_object *made = (future_object *)state->future_type->tp_alloc(state->future_type, 0);
+    future_object *made = allocate(state);
     if (!made) {
         rn_release(handle);
         return NULL;
@@ -34,11 +45,12 @@ PyObject *future_new(module_state *state, rn_future *handle, PyObject *task) {
     made->state = state;
     made->handle = handle;
     made->task = Py_XNewRef(task);
+    if (task) track(made);
     return (PyObject *)made;
 }
 
 PyObject *future_failed(module_state *state, PyObject *exception) {
-    future_object *made = exception ? (future_object *)state->future_type->tp_alloc(state->future_type, 0) : NULL;
+    future_object *made = exception ? allocate(state) : NULL;
     if (!made) {
         Py_XDECREF(exception);
         return NULL;
@@ -46,6 +58,7 @@ PyObject *future_failed(module_state *state, PyObject *exception) {
     made->state = state;
     made->outcome = exception;
     made->raises = true;
+    track(made);
     return (PyObject *)made;
 }
 
@@ -121,6 +134,7 @@ static void read_outcome(future_object *self) {
     }
     self->raises = raises;
     self->outcome = outcome;
+    if (PyObject_IS_GC(outcome)) track(self);
     if (self->task) task_let_go((task_object *)self->task, (PyObject *)self);
     Py_CLEAR(self->task);
 }
@@ -221,6 +235,7 @@ static void fire(rn_future *handle, void *context) {
 
 /* 0: fire() is called in time, or was already. */
 static int watch(future_object *self) {
+    track(self);
     if (self->is_watched) return 0;
     self->is_watched = true;
     if (!self->handle) {
@@ -332,6 +347,11 @@ static PyObject *repr(PyObject *self) {
     return PyUnicode_FromFormat("<runium.Future at %p state=%s>", self, state_of(future_of(self)));
 }
 
+static int set_attribute(PyObject *self, PyObject *name, PyObject *value) {
+    track(future_of(self));
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
 static int traverse(PyObject *object, visitproc visit, void *arg) {
     future_object *self = future_of(object);
     Py_VISIT(Py_TYPE(object));
@@ -409,6 +429,7 @@ static PyType_Slot slots[] = {
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
     {Py_tp_repr, repr},
+    {Py_tp_setattro, set_attribute},
     {Py_tp_methods, methods},
     {Py_tp_getset, properties},
     {0, NULL},

@@ -7,34 +7,27 @@
 /* ------------------------------------------------------------------------------------------------
  * Recipes
  */
-static int traverse_recipe(PyObject *self, visitproc visit, void *arg) {
-    recipe_object *recipe = (recipe_object *)self;
-    Py_VISIT(Py_TYPE(self));
+/* Recipes are no business of the garbage collector: there is one for each task, and it has enough to do with those. A task
+ * shows it what its recipe refers to, as long as no run has it too. */
+static int visit_recipe(const recipe_object *recipe, visitproc visit, void *arg) {
+    if (!recipe || Py_REFCNT(recipe) > 1) return 0;
     Py_VISIT(recipe->function);
     Py_VISIT(recipe->packed);
     for (int i = 0; i < HOOK_COUNT; i++) Py_VISIT(recipe->hooks[i]);
     return 0;
 }
 
-static int clear_recipe(PyObject *self) {
-    recipe_object *recipe = (recipe_object *)self;
-    Py_CLEAR(recipe->function);
-    Py_CLEAR(recipe->packed);
-    for (int i = 0; i < HOOK_COUNT; i++) Py_CLEAR(recipe->hooks[i]);
-    return 0;
-}
-
 static void dealloc_recipe(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    (void)clear_recipe(self);
+    recipe_object *recipe = (recipe_object *)self;
+    Py_XDECREF(recipe->function);
+    Py_XDECREF(recipe->packed);
+    for (int i = 0; i < HOOK_COUNT; i++) Py_XDECREF(recipe->hooks[i]);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyType_Slot recipe_slots[] = {
-    {Py_tp_traverse, traverse_recipe},
-    {Py_tp_clear, clear_recipe},
     {Py_tp_dealloc, dealloc_recipe},
     {0, NULL},
 };
@@ -42,7 +35,7 @@ static PyType_Slot recipe_slots[] = {
 PyType_Spec recipe_spec = {
     .name = "runium._core.Recipe",
     .basicsize = sizeof(recipe_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = recipe_slots,
 };
 
@@ -52,6 +45,7 @@ static int wants_runium(module_state *state, PyObject *function) {
     if (PyFunction_Check(function) && !((PyFunctionObject *)function)->func_dict) {
         PyCodeObject *code = (PyCodeObject *)PyFunction_GET_CODE(function);
         int count = code->co_argcount + code->co_kwonlyargcount;
+        if (count == 0) return 0;
         PyObject *all = PyObject_GetAttrString((PyObject *)code, "co_varnames");
         names = all ? PySequence_GetSlice(all, 0, count) : NULL;
         Py_XDECREF(all);
@@ -71,6 +65,7 @@ static int wants_runium(module_state *state, PyObject *function) {
 
 static PyObject *name_of(const task_object *task) {
     if (task->name) return Py_NewRef(task->name);
+    if (PyFunction_Check(task->function)) return Py_NewRef(((PyFunctionObject *)task->function)->func_name);
     PyObject *name = PyObject_GetAttrString(task->function, "__name__");
     if (name && PyUnicode_Check(name)) return name;
     Py_XDECREF(name);
@@ -292,9 +287,8 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(task->kwargs);
     Py_VISIT(task->name);
     for (int i = 0; i < HOOK_COUNT; i++) Py_VISIT(task->hooks[i]);
-    Py_VISIT(task->recipe);
     Py_VISIT(task->future);
-    return 0;
+    return visit_recipe(task->recipe, visit, arg);
 }
 
 /* But for the runtime: methods need it, and it refers to none of its tasks. */
