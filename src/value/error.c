@@ -86,33 +86,90 @@ rn_value rn_error_because_at(const char *file, int line, rn_value cause, int cod
     return error;
 }
 
-void rni_error_free(struct rni_error *error) {
-    /* A loop, not recursion: a chain of causes may be long. */
-    while (error) {
-        rn_value cause = error->cause;
-        rni_free(error);
-        error = NULL;
-        if (rn_kind(cause) != RN_ERROR || rni_value_is_plain(cause)) {
-            rn_drop(cause);
-        } else {
-            struct rni_error *next = rni_value_pointer(cause);
-            /* Pairs with rn_drop of the other owners, as there. */
-            if (rni_add_acq_rel(&next->blob.owners, UINT32_MAX) == 1) error = next;
-        }
+static const struct rni_error *error_of(const char *function, rn_value value) {
+    if (rn_kind(value) != RN_ERROR)
+        rni_misuse("%s: the value is of kind %s, not error", function, rn_kind_name(rn_kind(value)));
+    return rni_value_pointer(value);
+}
+
+/* Drops what an error that is being freed has; an error in it that has no owner any more is added to the list. */
+static void let_go(rn_value value, struct rni_error **dead) {
+    if (rn_kind(value) != RN_ERROR || rni_value_is_plain(value)) {
+        rn_drop(value);
+        return;
     }
+    struct rni_error *error = rni_value_pointer(value);
+    /* Pairs with rn_drop of the other owners, as there. */
+    if (rni_add_acq_rel(&error->blob.owners, UINT32_MAX) != 1) return;
+    error->next = *dead;
+    *dead = error;
+}
+
+void rni_error_free(struct rni_error *error) {
+    /* A loop, not recursion: a chain of causes, or of details, may be long. */
+    struct rni_error *dead = error;
+    dead->next = NULL;
+    while (dead) {
+        error = dead;
+        dead = error->next;
+        let_go(error->cause, &dead);
+        let_go(error->detail, &dead);
+        rni_free(error);
+    }
+}
+
+static bool is_alone(rn_value value) {
+    const struct rni_error *error = rni_value_pointer(value);
+    return !rni_value_is_plain(value) && rni_load_acquire(&error->blob.owners) == 1; /* pairs with rn_drop: the others' reads are over */
+}
+
+/* Another one with the same parts, but for the detail. Plain: there is no memory. */
+static rn_value copy(const struct rni_error *error) {
+    size_t message = strlen(error->message), file = strlen(error->file), hook = strlen(error->hook);
+    rn_value value = rni_error_blank(message, file, hook);
+    if (rni_value_is_plain(value)) return value;
+    struct rni_error *other = rni_value_pointer(value);
+    other->code = error->code;
+    other->line = error->line;
+    other->iteration = error->iteration;
+    other->cause = rn_keep(error->cause);
+    memcpy(other->text, error->message, message);
+    memcpy(other->text + message + 1, error->file, file);
+    memcpy(other->text + message + 1 + file + 1, error->hook, hook);
+    memcpy(other->task, error->task, sizeof other->task);
+    return value;
+}
+
+rn_value rn_error_with(rn_value value, rn_value detail) {
+    struct rni_error *error = (struct rni_error *)error_of("rn_error_with", value);
+    if (!is_alone(value)) {
+        rn_value own = copy(error);
+        if (rni_value_is_plain(own)) { /* no memory */
+            rn_drop(detail);
+            return value;
+        }
+        rn_drop(value);
+        value = own;
+        error = rni_value_pointer(value);
+    }
+    rn_drop(error->detail);
+    error->detail = detail;
+    return value;
 }
 
 rn_value rni_error_stamp(rn_value value, const char *task, const char *hook, uint64_t iteration) {
     struct rni_error *error = rni_value_pointer(value);
-    bool ours = !rni_value_is_plain(value) && rni_load_acquire(&error->blob.owners) == 1 && error->task[0] == '\0';
-    if (!ours) { /* pairs with rn_drop: alone means that the others' reads are over */
+    bool ours = is_alone(value) && error->task[0] == '\0';
+    if (!ours) {
         rn_value outer = rn_error_because_at(error->file, error->line, rn_keep(value), error->code, "%s", error->message);
         if (rni_value_is_plain(outer)) { /* no memory: the bare error says more than that */
             return value;
         }
+        struct rni_error *inner = error;
+        error = rni_value_pointer(outer);
+        error->detail = rn_keep(inner->detail);
         rn_drop(value);
         value = outer;
-        error = rni_value_pointer(value);
     }
     size_t length = strnlen(task, RN_NAME_MAX);
     memcpy(error->task, task, length);
@@ -120,12 +177,6 @@ rn_value rni_error_stamp(rn_value value, const char *task, const char *hook, uin
     error->hook = hook;
     error->iteration = iteration;
     return value;
-}
-
-static const struct rni_error *error_of(const char *function, rn_value value) {
-    if (rn_kind(value) != RN_ERROR)
-        rni_misuse("%s: the value is of kind %s, not error", function, rn_kind_name(rn_kind(value)));
-    return rni_value_pointer(value);
 }
 
 int rn_error_code(rn_value error) { return error_of("rn_error_code", error)->code; }
@@ -143,3 +194,5 @@ const char *rn_error_file(rn_value error) { return error_of("rn_error_file", err
 int rn_error_line(rn_value error) { return error_of("rn_error_line", error)->line; }
 
 rn_value rn_error_cause(rn_value error) { return error_of("rn_error_cause", error)->cause; }
+
+rn_value rn_error_detail(rn_value error) { return error_of("rn_error_detail", error)->detail; }

@@ -32,6 +32,8 @@ struct rni_error {
     int line;
     uint64_t iteration;
     rn_value cause;
+    rn_value detail;            /* what it carries */
+    struct rni_error *next;     /* of those that are being freed */
     const char *message;
     const char *file;
     const char *hook;           /* a constant, or in text */

@@ -13,6 +13,8 @@
 
 #include "value/value.h"
 
+#define DETAILED (RN_ERROR | RNI_WIRE_DETAILED) /* the kind byte of an error with a detail */
+
 /* ------------------------------------------------------------------------------------------------
  * Writing
  */
@@ -20,6 +22,7 @@ struct sink {
     unsigned char *bytes; /* NULL: only count */
     size_t size;
     uint32_t number; /* of the buffer, if it is one */
+    uint32_t nest;   /* details that this is within */
 };
 
 static void put(struct sink *sink, const void *data, size_t length) {
@@ -40,9 +43,31 @@ static void put_data(struct sink *sink, const void *data, size_t length) {
 
 static void put_text(struct sink *sink, const char *text) { put_data(sink, text, strnlen(text, RN_LENGTH_MAX)); }
 
+static bool put_value(struct sink *sink, rn_value value);
+
+/* How many bytes the detail takes; 0: there is none, or it stays behind. */
+static size_t detail_size(const struct sink *sink, rn_value detail) {
+    enum rn_kind kind = rn_kind(detail);
+    if (kind == RN_NONE || kind == RN_BUFFER || sink->nest == RNI_WIRE_NEST) return 0;
+    struct sink count = {.bytes = NULL, .nest = sink->nest + 1};
+    return put_value(&count, detail) && count.size <= UINT32_MAX ? count.size : 0;
+}
+
+static void put_detail(struct sink *sink, rn_value detail, size_t size) {
+    put_number(sink, size, 4);
+    if (!sink->bytes) {
+        sink->size += size;
+        return;
+    }
+    sink->nest++;
+    (void)put_value(sink, detail);
+    sink->nest--;
+}
+
 /* An error without its cause. */
 static void put_head(struct sink *sink, const struct rni_error *error) {
-    put_number(sink, RN_ERROR, 1);
+    size_t detail = detail_size(sink, error->detail);
+    put_number(sink, detail > 0 ? DETAILED : RN_ERROR, 1);
     put_number(sink, (uint32_t)error->code, 4);
     put_number(sink, (uint32_t)error->line, 4);
     put_number(sink, error->iteration, 8);
@@ -50,6 +75,7 @@ static void put_head(struct sink *sink, const struct rni_error *error) {
     put_text(sink, error->file);
     put_text(sink, error->task);
     put_text(sink, error->hook);
+    if (detail > 0) put_detail(sink, error->detail, detail);
 }
 
 /* An error and its causes, as far as they travel, and how many bytes each takes as a cause. */
@@ -68,14 +94,14 @@ static void follow(struct chain *chain, rn_value value) {
 }
 
 /* From the innermost outwards. A cause that is too long for its length field is left out, with all below it. */
-static void measure(struct chain *chain) {
+static void measure(struct chain *chain, uint32_t nest) {
     chain->sizes[chain->length] = 1;
     for (uint32_t i = chain->length; i-- > 0;) {
         if (chain->sizes[i + 1] > UINT32_MAX) {
             chain->length = i + 1;
             chain->sizes[i + 1] = 1;
         }
-        struct sink head = {.bytes = NULL, .size = 0};
+        struct sink head = {.bytes = NULL, .size = 0, .nest = nest};
         put_head(&head, chain->errors[i]);
         chain->sizes[i] = head.size + 4 + chain->sizes[i + 1];
     }
@@ -84,7 +110,11 @@ static void measure(struct chain *chain) {
 static void put_error(struct sink *sink, rn_value value) {
     struct chain chain;
     follow(&chain, value);
-    measure(&chain);
+    measure(&chain, sink->nest);
+    if (!sink->bytes) {
+        sink->size += (size_t)chain.sizes[0];
+        return;
+    }
     for (uint32_t i = 0; i < chain.length; i++) {
         put_head(sink, chain.errors[i]);
         put_number(sink, chain.sizes[i + 1], 4);
@@ -218,6 +248,8 @@ static bool copy_text(char *copy, struct span span) {
 struct parts {
     uint64_t code, line, iteration;
     struct span message, file, task, hook;
+    struct span detail; /* empty: none */
+    uint32_t nest;      /* details that it is within */
 };
 
 static bool read_numbers(struct source *source, struct parts *parts) {
@@ -230,21 +262,25 @@ static bool read_texts(struct source *source, struct parts *parts) {
            take_span(source, &parts->hook);
 }
 
-static bool read_parts(struct source *source, struct parts *parts, struct source *cause) {
+static bool read_parts(struct source *source, bool is_detailed, struct parts *parts, struct source *cause) {
     struct span rest;
-    if (!read_numbers(source, parts) || !read_texts(source, parts) || !take_span(source, &rest)) return false;
+    if (!read_numbers(source, parts) || !read_texts(source, parts)) return false;
+    parts->detail.length = 0;
+    if (is_detailed && (!take_span(source, &parts->detail) || parts->detail.length == 0)) return false;
+    if (!take_span(source, &rest)) return false;
     cause->next = rest.bytes;
     cause->left = rest.length;
     return parts->code != 0 && parts->task.length <= RN_NAME_MAX;
 }
 
 /* The errors of a chain, the outermost first. Each cause fills the bytes that were announced for it. */
-static bool read_chain(struct source *source, struct parts *chain, uint32_t *length) {
+static bool read_chain(struct source *source, bool is_detailed, uint32_t nest, struct parts *chain, uint32_t *length) {
     struct source inner;
-    uint64_t kind = RN_ERROR;
-    for (*length = 0; kind == RN_ERROR; source = &inner) {
+    uint64_t kind = is_detailed ? DETAILED : RN_ERROR;
+    for (*length = 0; kind == RN_ERROR || kind == DETAILED; source = &inner) {
         struct source cause;
-        if (*length == RNI_WIRE_DEPTH || !read_parts(source, &chain[*length], &cause)) return false;
+        if (*length == RNI_WIRE_DEPTH || !read_parts(source, kind == DETAILED, &chain[*length], &cause)) return false;
+        chain[*length].nest = nest;
         if (*length > 0 && source->left > 0) return false;
         ++*length;
         inner = cause;
@@ -253,7 +289,24 @@ static bool read_chain(struct source *source, struct parts *chain, uint32_t *len
     return kind == RN_NONE && inner.left == 0;
 }
 
-/* Takes the cause. False: one of its texts is none; *value is an error all the same. */
+static bool read_value(struct source *source, rni_wire_buffers *buffers, uint32_t nest, rn_value *value);
+
+/* Without memory for it, it is left behind. */
+static bool read_detail(const struct parts *parts, rn_value *detail) {
+    struct source source = {.next = parts->detail.bytes, .left = parts->detail.length};
+    rni_wire_buffers none = {.count = 0};
+    rn_value value = rni_none();
+    if (parts->detail.length == 0) return true;
+    if (parts->nest == RNI_WIRE_NEST || !read_value(&source, &none, parts->nest + 1, &value)) return false;
+    if (source.left > 0 || rni_is_none(value)) {
+        rn_drop(value);
+        return false;
+    }
+    *detail = rni_is_error(value) && rni_value_is_plain(value) ? rni_none() : value;
+    return true;
+}
+
+/* Takes the cause. False: one of its texts, or its detail, is none; *value is an error all the same. */
 static bool build(const struct parts *parts, rn_value cause, rn_value *value) {
     *value = rni_error_blank(parts->message.length, parts->file.length, parts->hook.length);
     if (rni_value_is_plain(*value)) { /* no memory */
@@ -268,13 +321,13 @@ static bool build(const struct parts *parts, rn_value cause, rn_value *value) {
     char *file = error->text + parts->message.length + 1;
     char *hook = file + parts->file.length + 1;
     return copy_text(error->text, parts->message) && copy_text(file, parts->file) && copy_text(hook, parts->hook) &&
-           copy_text(error->task, parts->task);
+           copy_text(error->task, parts->task) && read_detail(parts, &error->detail);
 }
 
-static bool read_error(struct source *source, rn_value *value) {
+static bool read_error(struct source *source, bool is_detailed, uint32_t nest, rn_value *value) {
     struct parts chain[RNI_WIRE_DEPTH];
     uint32_t length;
-    if (!read_chain(source, chain, &length)) return false;
+    if (!read_chain(source, is_detailed, nest, chain, &length)) return false;
     rn_value error = rni_none();
     while (length-- > 0) {
         if (!build(&chain[length], error, &error)) {
@@ -337,7 +390,7 @@ static bool read_buffer(struct source *source, rni_wire_buffers *buffers, rn_val
     return true;
 }
 
-static bool read_value(struct source *source, rni_wire_buffers *buffers, rn_value *value) {
+static bool read_value(struct source *source, rni_wire_buffers *buffers, uint32_t nest, rn_value *value) {
     uint64_t kind;
     if (!take_number(source, 1, &kind)) return false;
     switch (kind) {
@@ -352,7 +405,8 @@ static bool read_value(struct source *source, rni_wire_buffers *buffers, rn_valu
     case RN_BYTES:
         return read_data(source, (enum rn_kind)kind, value);
     case RN_ERROR:
-        return read_error(source, value);
+    case DETAILED:
+        return read_error(source, kind == DETAILED, nest, value);
     case RN_BUFFER:
         return read_buffer(source, buffers, value);
     default:
@@ -365,7 +419,7 @@ bool rni_wire_read_beside(const unsigned char *bytes, size_t length, rni_wire_bu
     struct source source = {.next = bytes, .left = length};
     *value = rni_none();
     *used = 0;
-    if (!read_value(&source, buffers, value)) return false;
+    if (!read_value(&source, buffers, 0, value)) return false;
     *used = length - source.left;
     return true;
 }

@@ -8,9 +8,13 @@
  *   text, bytes          4 bytes length, then the bytes; a text has no NUL inside
  *   error                4 bytes code, 4 line, 8 iteration, then five texts, each 4 bytes length and the bytes: message,
  *                        file, task, hook, and last the cause: a whole value of kind error, or none
+ *   error with a detail  as an error, but its kind byte has RNI_WIRE_DETAILED too, and between hook and cause comes the
+ *                        detail: 4 bytes length, then a whole value that is neither none nor a buffer
  *   buffer               4 bytes number, 8 size: its bytes are in a memory file that comes beside this, and the number
  *                        says which of those it is. They are numbered from 0, in the order in which values name them
  * A pointer does not travel. Errors nest at most RNI_WIRE_DEPTH deep; of a longer chain of causes the rest is left out.
+ * A detail that cannot travel is left behind: a pointer, a buffer, one of 4 GiB. If it is an error it may have a detail in
+ * turn, down to RNI_WIRE_NEST details within each other.
  *
  * The decoder is total: any bytes give a value, or false. It trusts nothing that it reads: each length is checked
  * against what is left before it is used, and each byte is read once. Where no files come beside the bytes, a buffer is
@@ -23,6 +27,8 @@
 #include <stddef.h>
 
 #define RNI_WIRE_DEPTH 32u
+#define RNI_WIRE_NEST 4u
+#define RNI_WIRE_DETAILED 0x80u
 
 /* What comes beside the bytes: the buffers that they name. */
 #define RNI_WIRE_BUFFERS 8u

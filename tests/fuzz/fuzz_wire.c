@@ -17,14 +17,18 @@ static void expect(bool holds) {
 
 static void check_text(const char *text, size_t most) { expect(strlen(text) <= most); }
 
-static void check_errors(rn_value error) {
+static void check_errors(rn_value error, unsigned nest) {
     unsigned depth = 0;
+    expect(nest <= RNI_WIRE_NEST);
     for (; rn_is_error(error); error = rn_error_cause(error)) {
         expect(++depth <= RNI_WIRE_DEPTH && rn_error_code(error) != 0);
         check_text(rn_error_message(error), SIZE_MAX);
         check_text(rn_error_file(error), SIZE_MAX);
         check_text(rn_error_task(error), RN_NAME_MAX);
         check_text(rn_error_hook(error), SIZE_MAX);
+        rn_value detail = rn_error_detail(error);
+        expect(rn_kind(detail) <= RN_BYTES || rn_is_error(detail));
+        if (rn_is_error(detail)) check_errors(detail, nest + 1);
     }
     expect(rn_is_none(error));
 }
@@ -53,7 +57,7 @@ static void check_value(rn_value value, const rni_wire_buffers *beside) {
         expect(value.bits <= 1);
         break;
     case RN_ERROR:
-        check_errors(value);
+        check_errors(value, 0);
         break;
     case RN_BUFFER:
         expect(beside->taken > 0 && beside->taken <= BUFFERS && value.bits == beside->values[beside->taken - 1].bits);

@@ -18,6 +18,17 @@ def error(cause, message=b'm', task=b't', hook=b'on_iter', code=5):
     return b'\7' + struct.pack('<iiQ', code, 7, 1) + b''.join(map(data, [message, b'f.c', task, hook, cause]))
 
 
+def detailed(detail, cause=b'\0'):
+    parts = [b'm', b'f.c', b't', b'on_iter', detail, cause]
+    return b'\x87' + struct.pack('<iiQ', 5, 7, 1) + b''.join(map(data, parts))
+
+
+def nested(depth, detail=b'\1\1'):
+    for _ in range(depth):
+        detail = detailed(detail)
+    return detail
+
+
 def buffer(number, size):
     return b'\x08' + struct.pack('<IQ', number, size)
 
@@ -43,6 +54,9 @@ def wire():
     yield from [buffer(0, 1) + buffer(1, 0x1234), buffer(0, 1) + buffer(0, 1), buffer(0, 1) + buffer(1, 1)]
     yield from [buffer(0, 1) + buffer(1, 0x1234) + buffer(2, size) for size in (0, 1)]
     yield from [chain(1, buffer(0, 1)), chain(1) + buffer(0, 1) + b'\1\1']
+    yield from [nested(depth) for depth in (1, 4, 5, 6)]
+    yield from [detailed(detail) for detail in (b'', b'\0', b'\x06' + bytes(8), buffer(0, 1), b'\5' + data(b'x'), b'\1\1\1')]
+    yield from [detailed(chain(2), chain(2)), detailed(nested(1), nested(1)), chain(1, nested(1)), nested(1)[:-1]]
 
 
 def note(name_size=4, id_size=20, kind=3):

@@ -142,6 +142,89 @@ TEST(errors_that_need_no_memory_have_their_codes) {
     }
 }
 
+/* ---- what an error carries ---- */
+
+TEST(an_error_carries_a_value) {
+    rn_value error = rn_error(5, "why");
+    assert_true(rn_is_none(rn_error_detail(error)));
+    uint64_t bits = error.bits;
+    error = rn_error_with(error, rn_text("more"));
+    assert_int_equal(error.bits, bits); /* it is ours alone */
+    assert_string_equal(rn_as_text(rn_error_detail(error)), "more");
+    error = rn_error_with(error, rn_int(7)); /* in place of the former, which is dropped */
+    assert_int_equal(rn_as_int(rn_error_detail(error)), 7);
+    rn_drop(error);
+}
+
+/* Takes both. */
+static void check_copied(rn_value error, rn_value copy) {
+    assert_true(error.bits != copy.bits);
+    assert_true(rn_is_none(rn_error_detail(error)));
+    assert_int_equal(rn_as_int(rn_error_detail(copy)), 1);
+    assert_int_equal(rn_error_code(copy), rn_error_code(error));
+    assert_string_equal(rn_error_message(copy), rn_error_message(error));
+    assert_string_equal(rn_error_task(copy), rn_error_task(error));
+    assert_string_equal(rn_error_hook(copy), rn_error_hook(error));
+    assert_true(rn_error_iteration(copy) == rn_error_iteration(error));
+    assert_string_equal(rn_error_file(copy), rn_error_file(error));
+    assert_int_equal(rn_error_line(copy), rn_error_line(error));
+    assert_int_equal(rn_error_cause(copy).bits, rn_error_cause(error).bits);
+    rn_drop(copy);
+    rn_drop(error);
+}
+
+TEST(an_error_of_others_is_copied_to_carry_one) {
+    rn_value error = rni_error_stamp(rn_error_because(rn_error(1, "below"), 5, "why"), "task", "on_iter", 7);
+    check_copied(error, rn_error_with(rn_keep(error), rn_int(1)));
+    check_copied(rni_error_timed_out(), rn_error_with(rni_error_timed_out(), rn_int(1)));
+}
+
+TEST(without_memory_an_error_of_others_carries_nothing) {
+    uint64_t held = rn_testing_held(RN_FAULT_ALLOCATION);
+    rn_value detail = rn_text("dropped"), fixed = rni_error_cancelled();
+    rn_testing_fail(RN_FAULT_ALLOCATION, 1, 1);
+    assert_int_equal(rn_error_with(fixed, detail).bits, fixed.bits);
+    rn_value error = rn_error(5, "why"), kept = rn_keep(error);
+    detail = rn_text("dropped");
+    rn_testing_fail(RN_FAULT_ALLOCATION, 1, 1);
+    assert_int_equal(rn_error_with(error, detail).bits, kept.bits);
+    rn_drop(error);
+    rn_drop(kept);
+    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held);
+}
+
+TEST(an_error_that_is_wrapped_in_a_stamp_carries_the_same) {
+    rn_value error = rn_error_with(rn_error(5, "why"), rn_text("more"));
+    rn_value stamped = rni_error_stamp(rn_keep(error), "task", "", 1);
+    assert_true(stamped.bits != error.bits);
+    assert_int_equal(rn_error_detail(stamped).bits, rn_error_detail(error).bits);
+    rn_drop(error);
+    assert_string_equal(rn_as_text(rn_error_detail(stamped)), "more");
+    rn_drop(stamped);
+}
+
+/* Recursion through so many would run out of stack. */
+TEST(a_long_chain_of_details_is_freed_in_a_loop) {
+    uint64_t held = rn_testing_held(RN_FAULT_ALLOCATION);
+    rn_value error = rn_error(1, "the first"), kept = rn_keep(error);
+    for (int i = 0; i < 200000; i++) {
+        error = rn_error_with(rn_error_because(rn_error_with(rn_error(1, "cause"), rn_text("x")), 2, "x"), error);
+        if (i % 2) error = rn_error_because(error, 3, "y");
+    }
+    rn_drop(error);
+    assert_string_equal(rn_error_message(kept), "the first");
+    rn_drop(kept);
+    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held);
+}
+
+TEST(what_an_error_carries_is_not_shown) {
+    char text[64];
+    rn_value error = rn_error_with(rn_error_at("", 0, 5, "why"), rn_text("secret"));
+    rn_format(error, text, sizeof text);
+    assert_string_equal(text, "error 5: why");
+    rn_drop(error);
+}
+
 /* ---- as text ---- */
 
 /* In a buffer of every size the text is the beginning of the whole, ends with a NUL, and nothing is written behind. */

@@ -221,6 +221,8 @@ TEST(a_value_that_is_no_error_stops_the_program) {
     assert_misuse("rn_error_file: the value is of kind none", (void)rn_error_file(rn_none()));
     assert_misuse("rn_error_line: the value is of kind none", (void)rn_error_line(rn_none()));
     assert_misuse("rn_error_cause: the value is of kind none", (void)rn_error_cause(rn_none()));
+    assert_misuse("rn_error_detail: the value is of kind none", (void)rn_error_detail(rn_none()));
+    assert_misuse("rn_error_with: the value is of kind none", (void)rn_error_with(rn_none(), rn_none()));
 }
 
 TEST(a_value_without_owners_stops_the_program) {

@@ -86,7 +86,8 @@ static bool same(rn_value a, rn_value b) {
                rn_error_iteration(a) == rn_error_iteration(b) &&
                strcmp(rn_error_message(a), rn_error_message(b)) == 0 &&
                strcmp(rn_error_file(a), rn_error_file(b)) == 0 && strcmp(rn_error_task(a), rn_error_task(b)) == 0 &&
-               strcmp(rn_error_hook(a), rn_error_hook(b)) == 0 && same(rn_error_cause(a), rn_error_cause(b));
+               strcmp(rn_error_hook(a), rn_error_hook(b)) == 0 && same(rn_error_cause(a), rn_error_cause(b)) &&
+               same(rn_error_detail(a), rn_error_detail(b));
     default:
         return a.bits == b.bits;
     }
@@ -116,7 +117,9 @@ static void random_bytes(uint64_t *seed, char *text, size_t length, unsigned lea
     text[length] = '\0';
 }
 
-static rn_value random_error(uint64_t *seed) {
+static rn_value random_value(uint64_t *seed, unsigned nest);
+
+static rn_value random_error(uint64_t *seed, unsigned nest) {
     static const char *const hooks[] = {"", "on_iter", "on_success", "on_error", "on_finished"};
     rn_value error = rn_none();
     for (uint64_t depth = 1 + random_below(seed, random_below(seed, 8) ? 3 : RNI_WIRE_DEPTH); depth > 0; depth--) {
@@ -128,11 +131,12 @@ static rn_value random_error(uint64_t *seed) {
                                     "%s", message);
         if (random_below(seed, 2) && task[0])
             error = rni_error_stamp(error, task, hooks[random_below(seed, COUNT_OF(hooks))], next_random(seed));
+        if (nest < RNI_WIRE_NEST && random_below(seed, 4) == 0) error = rn_error_with(error, random_value(seed, nest + 1));
     }
     return error;
 }
 
-static rn_value random_value(uint64_t *seed) {
+static rn_value random_value(uint64_t *seed, unsigned nest) {
     char text[300];
     size_t length = random_below(seed, sizeof text);
     switch (random_below(seed, 8)) {
@@ -153,14 +157,14 @@ static rn_value random_value(uint64_t *seed) {
     case 6:
         return rn_literal("a literal");
     default:
-        return random_error(seed);
+        return random_error(seed, nest);
     }
 }
 
 TEST(random_values_come_back_as_they_were) {
     uint64_t seed = random_seed();
     long count = UNDER_SANITIZER ? 100000 : 1000000;
-    for (long i = 0; i < count; i++) check_travels(random_value(&seed));
+    for (long i = 0; i < count; i++) check_travels(random_value(&seed, 0));
 }
 
 TEST(borders_of_numbers_come_back) {
@@ -576,4 +580,86 @@ TEST(bytes_that_change_while_they_are_read_give_a_value_or_none) {
     }
     shared.over = true;
     pthread_join(thread, NULL);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Details of errors
+ */
+static struct frame detailed(const struct frame *detail) {
+    struct frame frame = {.length = 0};
+    add_head(&frame, "m");
+    frame.bytes[0] = RN_ERROR | RNI_WIRE_DETAILED;
+    add_number(&frame, detail->length, 4);
+    add(&frame, detail->bytes, detail->length);
+    add_number(&frame, 1, 4);
+    add_number(&frame, RN_NONE, 1);
+    return frame;
+}
+
+TEST(a_detail_stands_between_hook_and_cause) {
+    struct frame detail = {.bytes = {RN_TEXT, 2, 0, 0, 0, 'a', 'b'}, .length = 7}, frame = detailed(&detail);
+    rn_value error = rni_error_stamp(rn_error_at("file.c", 77, 5, "m"), "task", "on_iter", 3);
+    error = rn_error_with(error, rn_literal("ab"));
+    unsigned char bytes[4096];
+    assert_int_equal(rni_wire_write(error, bytes), frame.length);
+    assert_memory_equal(bytes, frame.bytes, frame.length);
+    rn_drop(error);
+    assert_false(is_refused(&frame));
+    while (frame.length-- > 0) assert_true(is_refused(&frame));
+}
+
+TEST(a_detail_that_cannot_travel_stays_behind) {
+    rn_value buffer = rn_buffer(1), details[] = {rn_none(), rn_pointer(details), rn_pointer_owned(details, ignore), buffer};
+    size_t bare = rni_wire_size(rni_error_closed());
+    for (size_t i = 0; i < COUNT_OF(details); i++) {
+        rn_value error = rn_error_with(rni_error_closed(), details[i]), copy = copy_of(error);
+        assert_int_equal(rni_wire_size(error), bare);
+        assert_true(rn_is_none(rn_error_detail(copy)));
+        assert_string_equal(rn_error_message(copy), rn_error_message(error));
+        rn_drop(copy);
+        rn_drop(error);
+    }
+}
+
+TEST(details_within_each_other_travel_to_a_depth) {
+    for (uint32_t depth = 1; depth <= RNI_WIRE_NEST + 2; depth++) {
+        rn_value error = rn_bool(true);
+        for (uint32_t i = 0; i < depth; i++) error = rn_error_with(rn_error(1, "x"), error);
+        rn_value copy = copy_of(error), inner = copy;
+        uint32_t travelled = 0;
+        while (rn_is_error(inner) && !rn_is_none(rn_error_detail(inner))) {
+            inner = rn_error_detail(inner);
+            travelled++;
+        }
+        assert_int_equal(travelled, depth < RNI_WIRE_NEST ? depth : RNI_WIRE_NEST);
+        rn_drop(copy);
+        rn_drop(error);
+    }
+}
+
+TEST(a_detail_that_nobody_writes_is_refused) {
+    const struct frame odd[] = {
+        {.bytes = {RN_NONE}, .length = 0},     {.bytes = {RN_NONE}, .length = 1},     {.bytes = {RN_BOOL, 1, 0}, .length = 3},
+        {.bytes = {RN_BOOL, 2}, .length = 2},  {.bytes = {RN_POINTER}, .length = 9},  {.bytes = {RN_BUFFER}, .length = 13},
+        {.bytes = {RN_TEXT, 1}, .length = 6},  {.bytes = {RN_ERROR}, .length = 1},    {.bytes = {0xff}, .length = 1}};
+    for (size_t i = 0; i < COUNT_OF(odd); i++) {
+        struct frame frame = detailed(&odd[i]);
+        assert_true(is_refused(&frame));
+    }
+    struct frame nested = {.bytes = {RN_BOOL, 1}, .length = 2};
+    for (uint32_t nest = 0; nest <= RNI_WIRE_NEST + 2; nest++) {
+        assert_int_equal(is_refused(&nested), nest > RNI_WIRE_NEST);
+        nested = detailed(&nested);
+    }
+}
+
+TEST(without_memory_for_it_a_detail_stays_behind) {
+    struct frame detail = {.bytes = {RN_TEXT, 2, 0, 0, 0, 'a', 'b'}, .length = 7}, frame = detailed(&detail);
+    rn_value value;
+    size_t used;
+    rn_testing_fail(RN_FAULT_ALLOCATION, 2, 1);
+    assert_true(reads(&frame, &value, &used));
+    assert_int_equal(rn_error_code(value), 5);
+    assert_true(rn_is_none(rn_error_detail(value)));
+    rn_drop(value);
 }
