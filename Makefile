@@ -37,7 +37,7 @@ install: ## build it and install it below /usr/local
 python: ## the Python package: a wheel, and a virtual environment with it
 	scripts/bootstrap build python
 	scripts/wheel build-python
-	build-python/venv/bin/python python/first.py
+	build-python/venv/bin/python python/examples/first.py
 
 bench-python: ## how fast the Python package is, beside other pools
 	scripts/bootstrap build python bench-python
