@@ -6,7 +6,7 @@ from checks import output
 LIBC = {'libc.so.6', 'ld-linux-x86-64.so.2', 'ld-linux-aarch64.so.1'}
 
 
-def features(library):
+def features(library, needed=LIBC):
     """What each measure looks like in the file: (claim, is it so)."""
     dynamic = output(['readelf', '-dW', library])
     segments = output(['readelf', '-lW', library])
@@ -23,9 +23,9 @@ def features(library):
         ('no relocation in code', 'TEXTREL' not in dynamic),
         ('stack protector', '__stack_chk_fail' in symbols),
         ('FORTIFY', re.search(r'__\w+_chk\b(?<!stack_chk)', symbols)),
-        ('only the C library needed', set(re.findall(r'NEEDED.*\[(.*)\]', dynamic)) <= LIBC),
+        ('only the C library needed', set(re.findall(r'NEEDED.*\[(.*)\]', dynamic)) <= needed),
     ]
 
 
-def weaknesses(library):
-    return [f'{library}: missing: {claim}' for claim, holds in features(library) if not holds]
+def weaknesses(library, needed=LIBC):
+    return [f'{library}: missing: {claim}' for claim, holds in features(library, needed) if not holds]
