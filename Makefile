@@ -1,6 +1,6 @@
 # A thin front: the build itself is Meson's (meson setup build && ninja -C build).
 # Each target installs the Debian packages that it misses; that needs root or sudo.
-.PHONY: help demo check check-quick bench torture install clean
+.PHONY: help demo check check-quick bench torture install python bench-python clean
 .SILENT:
 
 help: ## list the targets
@@ -12,15 +12,15 @@ demo: ## see it work: the examples, and every file below /usr/include hashed
 	scripts/demo
 
 check: ## every test, with gcc and clang, sanitizers and coverage (about 15 minutes)
-	scripts/bootstrap build examples check
+	scripts/bootstrap build examples check python check-python
 	scripts/check
 
 check-quick: ## the tests, in one build
-	scripts/bootstrap build examples check
+	scripts/bootstrap build examples check python check-python
 	scripts/check --quick
 
 torture: ## the long forms of the tests (an hour or more)
-	scripts/bootstrap build examples check
+	scripts/bootstrap build examples check python check-python
 	scripts/check --torture
 
 bench: ## how fast it is, beside other libraries
@@ -34,5 +34,15 @@ install: ## build it and install it below /usr/local
 	meson install -C build
 	test -n "$$DESTDIR" || ldconfig
 
+python: ## the Python package: a wheel, and a virtual environment with it
+	scripts/bootstrap build python
+	scripts/wheel build-python
+	build-python/venv/bin/python python/examples/first.py
+
+bench-python: ## how fast the Python package is, beside other pools
+	scripts/bootstrap build python bench-python
+	scripts/wheel build-python
+	build-python/venv/bin/python scripts/bench-python
+
 clean: ## remove what was built
-	rm -rf build build-*
+	rm -rf build build-* .mesonpy-*

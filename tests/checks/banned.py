@@ -37,7 +37,7 @@ def problems_of_words(root):
 
 
 def problems_of_text(root):
-    for path in files(root, ['src', 'include', 'tests', 'examples', 'bench', 'cli'], ('.c', '.h', '.cc', '.py')):
+    for path in files(root, ['src', 'include', 'tests', 'examples', 'bench', 'cli', 'python'], ('.c', '.h', '.cc', '.py')):
         name = path.relative_to(root)
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if not line.isascii():

@@ -1,37 +1,11 @@
 """The shared library is built as hardened as the tools allow, and needs nothing but the C library."""
-import re
 import sys
 
 from checks import complaint, output, run
+from elf import weaknesses
 
 LIBRARY = sys.argv[2]
 ARCHIVE = LIBRARY.rsplit('.so', 1)[0] + '.a'
-NEEDED = {'libc.so.6', 'ld-linux-x86-64.so.2', 'ld-linux-aarch64.so.1'}
-
-
-def features(library):
-    """What each measure looks like in the file: (claim, is it so)."""
-    dynamic = output(['readelf', '-dW', library])
-    segments = output(['readelf', '-lW', library])
-    symbols = output(['nm', '-D', library])
-    loads = re.findall(r'^\s+LOAD\s.*?\s([R ][W ][E ])\s+0x\w+$', segments, re.M)
-    return [
-        ('RELRO', 'GNU_RELRO' in segments),
-        ('all symbols bound at start', 'BIND_NOW' in dynamic),
-        ('never unmapped', 'NODELETE' in dynamic),
-        ('no executable stack', re.search(r'GNU_STACK.*RW ', segments)),
-        ('no segment both writable and executable', loads and not any('W' in f and 'E' in f for f in loads)),
-        ('code in pages of its own', 'R E' in loads and 'R  ' in loads),
-        ('no RPATH', 'RPATH' not in dynamic and 'RUNPATH' not in dynamic),
-        ('no relocation in code', 'TEXTREL' not in dynamic),
-        ('stack protector', '__stack_chk_fail' in symbols),
-        ('FORTIFY', re.search(r'__\w+_chk\b(?<!stack_chk)', symbols)),
-        ('only the C library needed', set(re.findall(r'NEEDED.*\[(.*)\]', dynamic)) <= NEEDED),
-    ]
-
-
-def problems_of(library):
-    return [f'{library}: missing: {claim}' for claim, holds in features(library) if not holds]
 
 
 def problems_of_objects(archive):
@@ -55,11 +29,11 @@ def canary(flags, claim):
         source.write_text('#include <string.h>\n#include <unistd.h>\nint weak(int n);\n'
                           'int weak(int n) { char a[64]; return (int)read(0, a, (size_t)n) + a[0]; }\n')
         assert not complaint(['gcc', '-shared', '-fPIC', '-O2', *flags, '-o', library, source])
-        return [p for p in problems_of(library) if p.endswith(claim)]
+        return [p for p in weaknesses(library) if p.endswith(claim)]
     return build
 
 
-run('the library is hardened', lambda root: problems_of(LIBRARY) + problems_of_objects(ARCHIVE), {
+run('the library is hardened', lambda root: weaknesses(LIBRARY) + problems_of_objects(ARCHIVE), {
     'an object without marked branches': unmarked_object,
     'a library without RELRO': canary(['-Wl,-z,norelro'], 'RELRO'),
     'late binding': canary(['-Wl,-z,lazy'], 'all symbols bound at start'),

@@ -8,11 +8,11 @@ ROOMS = ['base', 'value', 'core', 'thread']  # each may include those before it;
 EXECUTORS = ['process']                     # each may include all rooms, and no other executor
 KNOWS_THE_EXECUTORS = 'executors.c'         # the one file that knows them all; above the rooms
 INSIDERS = ['tests/unit', 'tests/model', 'tests/process', 'tests/fuzz', 'tests/proof']    # may look into src/
-OUTSIDERS = ['tests', 'examples', 'bench', 'cli']
+OUTSIDERS = ['tests', 'examples', 'bench', 'cli', 'python']
 SYSTEM = re.compile(r'(sys|linux|asm)/|(pthread|unistd|sched|signal|fcntl|poll|dlfcn|semaphore|threads|stdatomic)\.h$')
 SYSTEM_OUTSIDE_BASE = {('src/core/world.c', 'pthread.h')}  # pthread_atfork() and pthread_once()
 PUBLIC = {'runium.h', 'runium/testing.h'}
-PROMISE_ONLY = 'cli'                        # is on runium.h alone: the test kit is no part of it
+PROMISE_ONLY = ('cli/', 'python/')          # are on runium.h alone: the test kit is no part of it
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 
@@ -52,7 +52,7 @@ def problems_outside(root):
         for quote, included in includes(path):
             beside = (path.parent / included).resolve()
             inside = (root / 'src' / included).exists() or (root / 'src').resolve() in beside.parents
-            allowed = {'runium.h'} if name.startswith(PROMISE_ONLY + '/') else PUBLIC
+            allowed = {'runium.h'} if name.startswith(PROMISE_ONLY) else PUBLIC
             if inside or (included.startswith('runium') and included not in allowed):
                 yield f'{name}: must not include "{included}", only the public headers'
 
@@ -80,5 +80,6 @@ run('every include goes down the rooms', problems, {
     'a source that is not built': canary('src/base/forgotten.c', ''),
     'an example that includes an internal header': canary('examples/seeded.c', '#include "../src/base/atomic.h"'),
     'a command-line program that looks behind runium.h': canary('cli/runium.c', '#include <runium/testing.h>'),
+    'a Python module that looks behind runium.h': canary('python/src/module.c', '#include "core/run.h"'),
     'a test that includes an internal header': canary('tests/conformance/seeded.c', '#include "core/completion.h"'),
 })

@@ -3,7 +3,7 @@ from checks import files, note, output, run, seed
 
 FUNCTION_LINES = 70
 FILE_LINES = 600
-CODE = ['src', 'tests', 'examples', 'bench', 'cli']
+CODE = ['src', 'tests', 'examples', 'bench', 'cli', 'python']
 
 
 def functions(paths):
