@@ -5,5 +5,3 @@ PyObject *remote_unpack_exception(module_state *s, rn_value v) { return remote_u
 bool remote_preparation(module_state *s, rn_value *v) { (void)s,(void)v; PyErr_SetString(PyExc_NotImplementedError,"x"); return false; }
 void remote_set_functions(rn_task *t, const recipe_object *r) { (void)t,(void)r; }
 rn_value worker_prepare(rn_call *c) { (void)c; return rn_none(); }
-rn_value rn_error_with(rn_value e, rn_value d) { rn_drop(d); return e; }
-rn_value rn_error_detail(rn_value e) { (void)e; return rn_none(); }
