@@ -90,7 +90,7 @@ enum rn_code {
     RN_FORKED = -9,      /* the handle belongs to the parent of this process */
     RN_TOO_LARGE = -10,  /* a text or a byte string is longer than RN_LENGTH_MAX */
     RN_UNSUPPORTED = -11,  /* not in this build; the message names what is */
-    RN_NO_PROCESSES = -12, /* the system refused every process */
+    RN_NO_PROCESSES = -12, /* the system refused every process, or .prepare failed in it: see the cause */
     RN_CRASHED = -13,      /* the worker process died; the message says of what, its causes where, and its last words */
     RN_NOT_PORTABLE = -14, /* it means nothing in another process: a pointer, code made at run time */
     RN_OVERTIME = -15,     /* the iteration or hook took longer than .timeout; the message says how it was ended */
@@ -534,8 +534,8 @@ typedef struct rn_sandbox {
 RN_API RN_MUST_USE rn_runtime *rn_open_with(const rn_options *options);
 
 /*
- * Why the runtime could not open: RN_INVALID, RN_NO_MEMORY, RN_NO_THREADS, RN_NO_PROCESSES or RN_UNSUPPORTED; none if
- * it did open. Borrowed from the runtime.
+ * Why the runtime could not open: RN_INVALID, RN_NO_MEMORY, RN_NO_THREADS, RN_NO_PROCESSES, RN_NOT_PORTABLE or
+ * RN_UNSUPPORTED; none if it did open. Borrowed from the runtime.
  */
 RN_API rn_value rn_open_error(rn_runtime *runtime);
 

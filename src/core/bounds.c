@@ -45,5 +45,7 @@ rn_value rni_check_process_options(const rn_options *options) {
     if (options->respawn_rate) return not_for_threads("respawn_rate");
     if (options->recycle_after) return not_for_threads("recycle_after");
     if (options->recycle_memory) return not_for_threads("recycle_memory");
+    if (options->prepare) return not_for_threads("prepare");
+    if (!rni_is_none(options->prepare_arg)) return not_for_threads("prepare_arg");
     return options->sandbox ? not_for_threads("sandbox") : rni_none();
 }

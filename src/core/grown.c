@@ -27,6 +27,12 @@ rn_value rni_grown_read(const rni_grown *grown, const void *given, void *whole) 
     return rni_none();
 }
 
+bool rni_grown_has(const rni_grown *grown, const void *given, size_t end) {
+    size_t size;
+    memcpy(&size, given, sizeof size);
+    return size >= end && size <= grown->known + MORE;
+}
+
 rn_value rni_grown_write(const rni_grown *grown, const void *whole, void *given) {
     size_t size;
     memcpy(&size, given, sizeof size);

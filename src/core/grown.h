@@ -16,6 +16,9 @@ typedef struct rni_grown {
  * not have is zero. Returns none; or RN_INVALID: too small, or something set beyond what is known here. */
 rn_value rni_grown_read(const rni_grown *grown, const void *given, void *whole);
 
+/* Whether a given struct is of a size that may be, and has the field that ends there. */
+bool rni_grown_has(const rni_grown *grown, const void *given, size_t end);
+
 /* Copies out: as much as the caller's struct holds; what it has beyond is zeroed. */
 rn_value rni_grown_write(const rni_grown *grown, const void *whole, void *given);
 

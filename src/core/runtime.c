@@ -164,9 +164,14 @@ static rn_value open_executor(rn_runtime *runtime, const rn_options *options) {
     return error;
 }
 
-rn_runtime *rn_open_with(const rn_options *given) {
+/* .prepare_arg, which is ours whatever becomes of the options: whoever wants it for longer keeps it. */
+static rn_value given_value(const rn_options *given) {
+    size_t end = offsetof(rn_options, prepare_arg) + sizeof given->prepare_arg;
+    return rni_grown_has(&grown_options, given, end) ? given->prepare_arg : rni_none();
+}
+
+static rn_runtime *open_with(const rn_options *given) {
     rn_options options = {0};
-    if (!given) rni_misuse("rn_open: the options are NULL");
     rn_value error = check_options(given, &options);
     rn_runtime *runtime = rni_world_open();
     if (!runtime) {
@@ -196,6 +201,14 @@ rn_runtime *rn_open_with(const rn_options *given) {
         rni_store_release(&runtime->phase, RNI_FAILED); /* pairs with the load in start() */
     }
     return rni_runtime_handle(runtime);
+}
+
+rn_runtime *rn_open_with(const rn_options *given) {
+    if (!given) rni_misuse("rn_open: the options are NULL");
+    rn_value value = given_value(given);
+    rn_runtime *handle = open_with(given);
+    rni_drop(value);
+    return handle;
 }
 
 rn_value rn_open_error(rn_runtime *handle) {

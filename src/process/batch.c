@@ -335,13 +335,18 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
                    .lane = rni_lane_of(rni_load_relaxed(&runtime->serial))};
     rn_value error = rni_none();
     rni_run *none;
-    if (process->is_single || !is_plain(&batch, run)) {
+    if (process->is_single || rni_load_relaxed(&processes->preparation.is_hopeless) || !is_plain(&batch, run)) { /* as in refuses */
         process->is_single = false;
         rni_run_execute(runtime, run);
         return;
     }
     if (!rni_process_take(processes, process, NULL, &none, &error)) {
         rni_drop(error); /* it is met again, and then it is the run's */
+        rni_run_execute(runtime, run);
+        return;
+    }
+    if (processes->preparation.function && !process->is_prepared) { /* by the first turn there */
+        rni_process_let_be(processes, process, NULL);
         rni_run_execute(runtime, run);
         return;
     }

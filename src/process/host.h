@@ -19,6 +19,7 @@
 #include "process/limits.h"
 #include "process/names.h"
 #include "process/overtime.h"
+#include "process/prepare.h"
 #include "process/quarantine.h"
 #include "process/recycle.h"
 #include "process/sandbox.h"
@@ -47,6 +48,8 @@ typedef struct rni_process {
     rni_a32 waits;       /* its task waits for another run; written by the thread */
     bool is_replaced;    /* guarded: the one before it, in this place, died */
     uint64_t turns;      /* that it has done */
+    bool is_prepared;    /* guarded while nobody uses it: .prepare was run there, if there is one; see prepare.h */
+    bool is_preparing;   /* it is being run there */
     int memory;          /* tells how much it uses, if anybody asks; or -1 */
     int pid;             /* for /proc and control groups: never to be signalled */
     int group;           /* its control group; or -1 */
@@ -84,6 +87,7 @@ typedef struct rni_processes {
     rni_a32 news;        /* a futex: moves when a process has ended */
     rni_capsules *capsules; /* constant; NULL: none are written */
     rni_quarantine quarantine;
+    rni_preparation preparation;
     rni_supply supply;   /* guarded */
     rni_recycling recycling;
     rni_memory_groups groups;
@@ -127,6 +131,8 @@ void rni_process_forget(rn_runtime *runtime);
 
 /* proxy.c */
 bool rni_process_work(rni_turn *turn);
+/* .prepare, in that process, as that turn. If that was not well there is an error, and maybe no process any more. */
+enum rni_prepared rni_process_prepare(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error);
 rn_value rni_process_broken(rni_processes *processes, rni_process *process); /* kills it, for what it sent */
 bool rni_process_await_mail(rni_process *process, int64_t deadline); /* negative: none. False: there is none */
 

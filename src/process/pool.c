@@ -98,6 +98,7 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     process->run = NULL;
     process->users = 0;
     process->turns = 0;
+    process->is_prepared = process->is_preparing = false;
     process->memory = process->group = -1;
     process->pid = processes->zygote.worker_pid;
     if (processes->recycling.memory > 0) process->memory = rni_os_open_memory(process->pid, process->pidfd);
@@ -305,6 +306,7 @@ static void free_processes(rni_processes *processes) {
     rni_os_close(processes->event);
     rni_os_close(processes->oom_counter);
     rni_capsules_close(processes->capsules);
+    rni_prepare_close(&processes->preparation);
     rni_free(processes->watched);
     rni_free(processes->all);
     rni_free(processes);
@@ -328,6 +330,7 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     rn_value error = rni_sandbox_open(&processes->sandbox, options->sandbox);
     if (rni_is_none(error) && (!processes->all || !processes->watched || processes->event < 0))
         error = rni_error_no_memory();
+    if (rni_is_none(error)) error = rni_prepare_open(&processes->preparation, options);
     if (rni_is_none(error)) error = rni_capsules_open(options->capsules, &processes->capsules);
     if (rni_is_none(error)) error = rni_zygote_start(&processes->zygote);
     int code = rni_is_none(error) ? rni_os_thread_start(&processes->watcher, watch, processes) : RN_OK;

@@ -228,7 +228,7 @@ static bool has_begun(rni_process *process, uint32_t message) {
 /* A death that came with the zygote's is nobody's fault here. */
 static void note_death(rni_processes *processes, const rni_process *process, rni_turn *turn, rn_value error) {
     bool is_known = process->ended.status >= 0;
-    if (is_known && !process->is_ours_to_blame) rni_quarantine_count(&processes->quarantine, turn, error);
+    if (is_known && !process->is_ours_to_blame && !process->is_preparing) rni_quarantine_count(&processes->quarantine, turn, error);
 }
 
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
@@ -252,6 +252,16 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
         if (reply == GONE) note_death(processes, process, turn, *error);
         if (reply != GOES_ON) return reply == GONE ? FAILED : reply;
     }
+}
+
+/* Without a bound, a hook or a second iteration a turn neither waits nor is it moved to another process. */
+enum rni_prepared rni_process_prepare(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
+    uint32_t number = process->number;
+    *error = send_turn(process, turn);
+    enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
+    if (reply == ENDED) return RNI_PREPARED;
+    bool is_excused = !rni_process_is(process, number) && (process->ended.status < 0 || process->is_ours_to_blame);
+    return reply == NOT_BEGUN || is_excused ? RNI_PREPARE_AGAIN : RNI_PREPARE_FAILED;
 }
 
 /* A run that the process has begun in a batch. */
@@ -299,7 +309,10 @@ static enum reply take_through(rni_processes *processes, rni_process *process, r
     bool resumed = is_resumed(process, &reply, error);
     if (reply == FAILED) note_death(processes, process, turn, *error);
     if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
+    if (rni_prepare_refuses(processes, process, error)) return FAILED;
     if (!rni_process_take(processes, process, turn->call.run, &stay.outer, error)) return FAILED;
+    enum rni_prepared prepared = rni_prepare(processes, process, error);
+    if (prepared != RNI_PREPARED) return prepared == RNI_PREPARE_AGAIN ? NOT_BEGUN : FAILED;
     stay.number = process->number;
     show_iteration(turn, turn->stage);
     bool is_new = process->group < 0;

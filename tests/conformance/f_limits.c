@@ -318,6 +318,8 @@ RULE(f5_options_for_worker_processes_are_refused_by_name_where_there_are_none) {
         {{.size = sizeof(rn_options), .recycle_after = 1}, ".recycle_after"},
         {{.size = sizeof(rn_options), .recycle_memory = 1}, ".recycle_memory"},
         {{.size = sizeof(rn_options), .sandbox = &sandbox}, ".sandbox"},
+        {{.size = sizeof(rn_options), .prepare = nothing}, ".prepare"},
+        {{.size = sizeof(rn_options), .prepare_arg = {.kind = RN_INT}}, ".prepare_arg"},
         {{.size = sizeof(rn_options), .executor = RN_PROCESSES, .grace = -1}, ".grace"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) assert_refused_option(&bad[i].options, bad[i].field);

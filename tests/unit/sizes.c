@@ -82,11 +82,13 @@ TEST(a_longer_task_is_accepted_if_what_is_unknown_is_zero) {
     close_one();
 }
 
-static int open_code(size_t size) {
+static int open_code_with(size_t size, char beyond) {
     struct {
         rn_options options;
         char more[16];
-    } longer = {.options = {.size = size, .workers = 1, .log = rn_log_nothing}};
+    } longer = {.options = {.size = size, .workers = 1, .log = rn_log_nothing}, .more = {beyond}};
+    /* It is not known to a header before it; a larger one gives it away, although threads have nothing to prepare. */
+    if (beyond) longer.options.prepare_arg = rn_text("dropped");
     rn_runtime *opened = rn_open_with(&longer.options);
     rn_value error = rn_open_error(opened);
     int code = rn_is_error(error) ? rn_error_code(error) : RN_OK;
@@ -94,12 +96,16 @@ static int open_code(size_t size) {
     return code;
 }
 
+static int open_code(size_t size) { return open_code_with(size, 0); }
+
 TEST(options_of_every_size_open_or_say_why_not) {
     for (size_t size = 0; size < offsetof(rn_options, workers); size++) assert_int_equal(open_code(size), RN_INVALID);
     assert_int_equal(open_code(offsetof(rn_options, spare_workers)), RN_OK);
     assert_int_equal(open_code(offsetof(rn_options, log)), RN_OK);
     assert_int_equal(open_code(sizeof(rn_options)), RN_OK);
     assert_int_equal(open_code(sizeof(rn_options) + 16), RN_OK);
+    assert_int_equal(open_code_with(sizeof(rn_options) + 16, 1), RN_INVALID);
+    assert_int_equal(open_code_with(sizeof(rn_options), 1), RN_INVALID);
 }
 
 TEST(close_options_of_every_size_close_or_say_why_not) {
