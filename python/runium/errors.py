@@ -50,6 +50,22 @@ class WorkerCrashed(RuniumError):
         return self.message
 
 
+def crashed(messages):
+    """The WorkerCrashed of what the core says: what the process died of, then where, then its last words on stderr."""
+    import re
+    message = messages[0]
+    signal = re.search(r'was killed by \w+ \((\d+)\)', message)
+    status = re.search(r'ended with exit\((\d+)\)', message)
+    stacks = {'backtrace': '', 'stderr:': ''}
+    for text in messages[1:]:
+        for name in stacks:
+            if text.startswith(name):
+                stacks[name] = text.partition('\n')[2]
+    native = '\n'.join(line.strip() for line in stacks['backtrace'].splitlines())
+    python = [line[4:] for line in stacks['stderr:'].splitlines() if re.match(r'      File ".*", line \d+ in ', line)]
+    return WorkerCrashed(message, signal and int(signal[1]), status and int(status[1]), native, '\n'.join(python))
+
+
 class RemoteTraceback(Exception):
     """The traceback of an exception in the worker process where it was raised: the cause of that exception here."""
 

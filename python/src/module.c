@@ -92,10 +92,10 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     PyObject *all[] = {(PyObject *)state->runtime_type, (PyObject *)state->task_type, (PyObject *)state->recipe_type,
                        (PyObject *)state->call_type, (PyObject *)state->future_base, (PyObject *)state->future_type,
                        state->condition_type, state->signature, state->print_exception, state->logger, state->errors,
-                       state->cancelled_error, state->timeout_error, state->invalid_state_error, state->remote,
+                       state->cancelled_error, state->timeout_error, state->invalid_state_error, state->packed,
                        state->names};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) Py_VISIT(all[i]);
-    return 0;
+    return payload_traverse(&state->payload, visit, arg);
 }
 
 static int clear(PyObject *module) {
@@ -114,7 +114,8 @@ static int clear(PyObject *module) {
     Py_CLEAR(state->cancelled_error);
     Py_CLEAR(state->timeout_error);
     Py_CLEAR(state->invalid_state_error);
-    Py_CLEAR(state->remote);
+    Py_CLEAR(state->packed);
+    payload_clear(&state->payload);
     Py_CLEAR(state->names);
     Py_CLEAR(state->empty_tuple);
     Py_CLEAR(state->runium_name);

@@ -27,6 +27,8 @@
 
 #include <runium.h>
 
+#include "payload.h"
+
 typedef struct recipe_object recipe_object;
 typedef struct task_object task_object;
 typedef struct runtime_object runtime_object;
@@ -41,7 +43,8 @@ typedef struct module_state {
     PyObject *logger;             /* logging.getLogger('runium') */
     PyObject *errors;             /* the module runium.errors */
     PyObject *cancelled_error, *timeout_error, *invalid_state_error; /* of concurrent.futures */
-    PyObject *remote;             /* the module runium._remote, once a runtime of processes was opened; or NULL */
+    payload_tools payload;        /* of runs in worker processes, once there was one */
+    PyObject *packed;             /* dict: remote.c's recipes that are names of functions alone; or NULL */
     PyObject *names;              /* dict: name of a function to the bytes that the core keeps a pointer to */
     PyObject *empty_tuple;
     PyObject *runium_name, *iterations_name, *remaining_name; /* 'runium', ... */

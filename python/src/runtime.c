@@ -98,6 +98,7 @@ static int open_runtime(runtime_object *self, unsigned workers) {
     rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self->sink};
     if (self->processes) {
         options.executor = RN_PROCESSES;
+        options.quarantine = UINT_MAX; /* it tells C functions apart, and all tasks here have the same */
         options.prepare = worker_prepare;
         if (!remote_preparation(self->state, &options.prepare_arg)) return -1;
     } else {

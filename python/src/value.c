@@ -77,13 +77,26 @@ static PyObject *class_of(module_state *state, int code, const char **name) {
     return NULL;
 }
 
+static PyObject *message_of(rn_value error) {
+    const char *message = rn_error_message(error);
+    return PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+}
+
+/* The message of a crash, and those of its causes: where it was, and the last words. */
+static PyObject *messages_of(rn_value error) {
+    PyObject *messages = PyList_New(0);
+    for (rn_value each = error; messages && rn_is_error(each); each = rn_error_cause(each)) {
+        PyObject *message = message_of(each);
+        if (!message || PyList_Append(messages, message) < 0) Py_CLEAR(messages);
+        Py_XDECREF(message);
+    }
+    return messages;
+}
+
 static PyObject *make_exception(module_state *state, rn_value error) {
     const char *name = NULL;
     PyObject *class = class_of(state, rn_error_code(error), &name);
-    char text[8192];
-    if (rn_error_code(error) == RN_CRASHED) (void)rn_format(error, text, sizeof text); /* with its causes: the stack */
-    else (void)snprintf(text, sizeof text, "%s", rn_error_message(error));
-    PyObject *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    PyObject *message = rn_error_code(error) == RN_CRASHED ? messages_of(error) : message_of(error);
     if (!message) return NULL;
     PyObject *exception = name ? PyObject_CallMethod(state->errors, name, "O", message)
                                : PyObject_CallOneArg(class, message);
