@@ -49,6 +49,7 @@ def run_until_steady(item):
 
 def run_once(item):
     item._initrequest()
+    item._report_sections.clear()
     return runtestprotocol(item, log=False, nextitem=item.parent)  # what modules and the session have set up stays
 
 
