@@ -22,6 +22,10 @@ bool rni_os_object_of(const void *address, rni_os_object *object, bool *code);
 bool rni_os_object_find(bool (*matches)(const rni_os_object *object, const void *context), const void *context,
                         rni_os_object *object);
 
+/* A number that changes whenever a library was loaded or unloaded: what was found with the same number is there still.
+ * 0: unknown. */
+uint64_t rni_os_objects_now(void);
+
 /* Loads a library, for ever; *inside is an address in it. False: `reason` says why not. */
 bool rni_os_load(const char *path, const void **inside, char *reason, size_t size);
 

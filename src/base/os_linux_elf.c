@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <link.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -127,6 +128,18 @@ bool rni_os_object_find(bool (*matches)(const rni_os_object *object, const void 
     struct search search = {.matches = matches, .context = context, .object = object, .first = true};
     dl_iterate_phdr(visit_match, &search);
     return search.found;
+}
+
+static int visit_first(struct dl_phdr_info *info, size_t size, void *context) {
+    bool is_told = size >= offsetof(struct dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs;
+    if (is_told) *(uint64_t *)context = info->dlpi_adds + info->dlpi_subs;
+    return 1;
+}
+
+uint64_t rni_os_objects_now(void) {
+    uint64_t changes = 0;
+    dl_iterate_phdr(visit_first, &changes);
+    return changes;
 }
 
 bool rni_os_load(const char *path, const void **inside, char *reason, size_t size) {

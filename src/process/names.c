@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_elf.h"
 #include "core/world.h"
 #include "value/value.h"
 
@@ -127,7 +128,25 @@ void rni_take_files(rni_reader *reader, rni_names *names) {
     names->known += count;
 }
 
-rn_value rni_take_function(rni_reader *reader, const rni_names *names, bool may_load, uintptr_t *function) {
+static rni_found *found_at(rni_names *names, uint64_t offset) {
+    return &names->found[(offset >> 4) % (sizeof names->found / sizeof *names->found)];
+}
+
+static rn_value resolve(rni_names *names, uint32_t number, uint64_t offset, bool may_load, uintptr_t *function) {
+    rni_found *found = found_at(names, offset);
+    uint64_t objects = rni_os_objects_now();
+    if (objects != 0 && found->objects == objects && found->number == number && found->offset == offset) {
+        *function = (uintptr_t)found->address;
+        return rni_none();
+    }
+    void *address = NULL;
+    rn_value error = rni_module_resolve(&names->theirs[number - 1], offset, may_load, &address);
+    *function = (uintptr_t)address;
+    if (!rni_is_error(error)) *found = (rni_found){offset, *function, rni_os_objects_now(), number};
+    return error;
+}
+
+rn_value rni_take_function(rni_reader *reader, rni_names *names, bool may_load, uintptr_t *function) {
     uint32_t number = rni_take_32(reader);
     uint64_t offset = rni_take_64(reader);
     *function = 0;
@@ -136,8 +155,5 @@ rn_value rni_take_function(rni_reader *reader, const rni_names *names, bool may_
         reader->failed = true;
         return rni_none();
     }
-    void *address = NULL;
-    rn_value error = rni_module_resolve(&names->theirs[number - 1], offset, may_load, &address);
-    *function = (uintptr_t)address;
-    return error;
+    return resolve(names, number, offset, may_load, function);
 }

@@ -8,11 +8,19 @@
 #include "process/frame.h"
 #include "process/module.h"
 
+/* A function that was found: it is there as long as nothing is loaded or unloaded. */
+typedef struct rni_found {
+    uint64_t offset, address;
+    uint64_t objects; /* rni_os_objects_now(), 0: nothing was found here */
+    uint32_t number;
+} rni_found;
+
 /* One end of a channel. */
 typedef struct rni_names {
     uint32_t told;      /* how many of this process's files the other end knows */
     uint32_t known;     /* how many of its files we know */
     rni_module *theirs; /* those */
+    rni_found found[8]; /* of theirs, by the offset: a function, its hooks, and those of other tasks */
 } rni_names;
 
 void rni_names_free(rni_names *names);
@@ -27,6 +35,6 @@ void rni_put_function(rni_writer *writer, uintptr_t function);
 void rni_take_files(rni_reader *reader, rni_names *names);
 
 /* Takes a function. None, and *function; or the error that says why it is not here. */
-rn_value rni_take_function(rni_reader *reader, const rni_names *names, bool may_load, uintptr_t *function);
+rn_value rni_take_function(rni_reader *reader, rni_names *names, bool may_load, uintptr_t *function);
 
 #endif

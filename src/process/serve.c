@@ -72,7 +72,7 @@ static void put_state(rni_writer *frame, rn_runtime *runtime, rni_held *held) {
 
 /* ---- what is asked ---- */
 
-static rn_value take_functions(rni_reader *reader, const rni_names *names, rn_task *task) {
+static rn_value take_functions(rni_reader *reader, rni_names *names, rn_task *task) {
     uintptr_t functions[5];
     rn_value error = rni_none();
     for (unsigned i = 0; i < 5; i++) {
