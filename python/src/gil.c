@@ -48,12 +48,23 @@ bool interpreter_is_ending(void) {
 #endif
 }
 
-/* A thread of the core ends: its Python thread state ends with it. */
+static void give(void) {
+    self.saved = PyEval_SaveThread();
+    atomic_store_explicit(&held, 0, memory_order_relaxed);
+}
+
+/*
+ * A thread of the core ends: its Python thread state ends with it, which may run Python. By now the system has forgotten
+ * whose state it is, so the interpreter would not find it: another one takes its place meanwhile.
+ */
 static void end_thread(void *state) {
     if (interpreter_is_ending()) return;
-    if (!PyGILState_Check()) PyEval_RestoreThread(state);
+    if (!self.saved) give();
+    self.saved = NULL;
+    PyGILState_STATE stand_in = PyGILState_Ensure();
     PyThreadState_Clear(state);
-    PyThreadState_DeleteCurrent();
+    PyThreadState_Delete(state);
+    PyGILState_Release(stand_in);
 }
 
 static void make_key(void) { (void)pthread_key_create(&thread_end, end_thread); }
@@ -76,11 +87,6 @@ static void take(void) {
         adopt_thread();
     }
     atomic_store_explicit(&held, 1, memory_order_relaxed);
-}
-
-static void give(void) {
-    self.saved = PyEval_SaveThread();
-    atomic_store_explicit(&held, 0, memory_order_relaxed);
 }
 
 gil_visit gil_enter(void) {
