@@ -335,7 +335,8 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
                    .lane = rni_lane_of(rni_load_relaxed(&runtime->serial))};
     rn_value error = rni_none();
     rni_run *none;
-    if (process->is_single || rni_load_relaxed(&processes->preparation.is_hopeless) || !is_plain(&batch, run)) { /* as in refuses */
+    bool is_hopeless = rni_load_relaxed(&processes->preparation.is_hopeless); /* as in rni_prepare_refuses */
+    if (process->is_single || is_hopeless || !is_plain(&batch, run)) {
         process->is_single = false;
         rni_run_execute(runtime, run);
         return;

@@ -45,8 +45,8 @@ static void note_failure(rni_processes *processes, rn_value error) {
     rni_mutex_unlock(&processes->lock);
     rni_drop(former);
     if (failures == processes->quarantine.limit)
-        rni_log(processes->runtime, RN_LOG_ERROR, ".prepare failed in %u worker processes in a row, the last time so: %s; no "
-                "more are made, and runs fail", failures, rn_error_message(error));
+        rni_log(processes->runtime, RN_LOG_ERROR, ".prepare failed in %u worker processes in a row, the last time so: %s; "
+                "no more are made, and runs fail", failures, rn_error_message(error));
 }
 
 bool rni_prepare_refuses(rni_processes *processes, const rni_process *process, rn_value *error) {
@@ -58,7 +58,8 @@ bool rni_prepare_refuses(rni_processes *processes, const rni_process *process, r
     rn_value last = is_lost ? rn_keep(preparation->last) : rni_none();
     rni_mutex_unlock(&processes->lock);
     if (is_lost)
-        *error = rn_error_because(last, RN_NO_PROCESSES, "no worker process: .prepare failed in %u of them in a row", failures);
+        *error = rn_error_because(last, RN_NO_PROCESSES, "no worker process: .prepare failed in %u of them in a row",
+                                  failures);
     return is_lost;
 }
 
@@ -136,6 +137,7 @@ enum rni_prepared rni_prepare(rni_processes *processes, rni_process *process, rn
         rni_drop(rni_process_bury(processes, process));
     }
     note_failure(processes, *error);
-    *error = rn_error_because(*error, RN_NO_PROCESSES, "no worker process: .prepare failed in the one that was to run this");
+    *error = rn_error_because(*error, RN_NO_PROCESSES,
+                              "no worker process: .prepare failed in the one that was to run this");
     return RNI_PREPARE_FAILED;
 }

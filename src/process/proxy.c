@@ -228,7 +228,8 @@ static bool has_begun(rni_process *process, uint32_t message) {
 /* A death that came with the zygote's is nobody's fault here. */
 static void note_death(rni_processes *processes, const rni_process *process, rni_turn *turn, rn_value error) {
     bool is_known = process->ended.status >= 0;
-    if (is_known && !process->is_ours_to_blame && !process->is_preparing) rni_quarantine_count(&processes->quarantine, turn, error);
+    bool is_the_tasks = !process->is_ours_to_blame && !process->is_preparing;
+    if (is_known && is_the_tasks) rni_quarantine_count(&processes->quarantine, turn, error);
 }
 
 static enum reply converse(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {

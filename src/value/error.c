@@ -120,7 +120,8 @@ void rni_error_free(struct rni_error *error) {
 
 static bool is_alone(rn_value value) {
     const struct rni_error *error = rni_value_pointer(value);
-    return !rni_value_is_plain(value) && rni_load_acquire(&error->blob.owners) == 1; /* pairs with rn_drop: the others' reads are over */
+    /* Pairs with rn_drop: alone means that the others' reads are over. */
+    return !rni_value_is_plain(value) && rni_load_acquire(&error->blob.owners) == 1;
 }
 
 /* Another one with the same parts, but for the detail. Plain: there is no memory. */

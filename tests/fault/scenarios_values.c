@@ -62,6 +62,12 @@ void causes(void) {
     for (rn_value cause = error; rn_is_error(cause) && depth < 10; cause = rn_error_cause(cause))
         depth++;
     check(depth == 6 || refused_now != REFUSED_NOTHING, "%u causes", depth);
+    rn_value kept = rn_keep(error);
+    error = rn_error_with(error, rn_text("more")); /* a copy carries it, or nothing does */
+    rn_value detail = rn_error_detail(error);
+    check(rn_kind(detail) == RN_TEXT || refused_now != REFUSED_NOTHING, "the detail is %s", shown(detail));
+    check(rn_error_code(error) == rn_error_code(kept), "its code is %d", rn_error_code(error));
+    rn_drop(kept);
     rn_drop(error);
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <runium.h>
+#include <runium/testing.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -248,6 +249,30 @@ static void failures_between_which_it_works_do_not_count(void) {
     close_it(runtime);
 }
 
+/* False: there are not so many steps. */
+static bool prepared_without(enum rn_fault fault, uint64_t nth) {
+    rn_runtime *runtime = open_with(1, prepare);
+    rn_testing_fail(fault, nth, 1);
+    rn_future *future = rn_run(runtime, ask);
+    (void)rn_wait(future, -1);
+    uint64_t reached = rn_testing_reached(fault);
+    rn_testing_fail(fault, 1, 0);
+    rn_value result = rn_result(future);
+    int code = rn_is_error(result) ? rn_error_code(result) : RN_OK;
+    bool is_it = code == RN_OK ? rn_as_int(result) == ANSWER : code == RN_NO_MEMORY || code == RN_NO_PROCESSES;
+    check(is_it || reached < nth, "%s %llu: %s", rn_fault_name(fault), (unsigned long long)nth, rn_code_name(code));
+    rn_release(future);
+    check(number_of(rn_run(runtime, ask)) == ANSWER, "%s %llu: the next run failed", rn_fault_name(fault), (unsigned long long)nth);
+    close_it(runtime);
+    return reached >= nth;
+}
+
+static void what_the_system_refuses_fails_that_run_alone(void) {
+    const enum rn_fault faults[] = {RN_FAULT_ALLOCATION, RN_FAULT_MAPPING};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        for (uint64_t nth = 1; prepared_without(faults[i], nth); nth++) {}
+}
+
 static void its_crash_leaves_a_capsule(void) {
     char folder[] = "/tmp/runium-prepare-XXXXXX", command[100];
     forget_notes();
@@ -316,6 +341,7 @@ int main(int argc, char **argv) {
     with_many_workers_nothing_hangs(fail);
     with_many_workers_nothing_hangs(crash);
     failures_between_which_it_works_do_not_count();
+    what_the_system_refuses_fails_that_run_alone();
     its_crash_leaves_a_capsule();
     what_cannot_be_prepared_does_not_open();
     no_worker_process_calls_on_idle_and_none_of_its_threads();
