@@ -31,7 +31,7 @@ class Executor(concurrent.futures.Executor):
         self._is_shut_down = False
 
     def submit(self, fn, /, *args, **kwargs):
-        task = self._runtime.new_task(fn, kwargs, args=args)
+        task = _core.make_plain(self._runtime.new_task(fn, kwargs, args=args))
         with self._lock:
             if self._is_shut_down:
                 raise RuntimeError('cannot schedule new futures after shutdown')

@@ -352,6 +352,15 @@ static int set_attribute(PyObject *self, PyObject *name, PyObject *value) {
     return PyObject_GenericSetAttr(self, name, value);
 }
 
+/* The core refers to an object for it: the result, or the exception that an error carries. */
+static int visit_value(const future_object *self, visitproc visit, void *arg) {
+    if (!self->handle || !rn_done(self->handle)) return 0;
+    rn_value value = rn_result(self->handle);
+    if (rn_is_error(value)) value = rn_error_detail(value);
+    if (rn_kind(value) == RN_POINTER) Py_VISIT((PyObject *)rn_as_pointer(value));
+    return 0;
+}
+
 static int traverse(PyObject *object, visitproc visit, void *arg) {
     future_object *self = future_of(object);
     Py_VISIT(Py_TYPE(object));
@@ -360,25 +369,33 @@ static int traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->callbacks);
     Py_VISIT(self->condition);
     Py_VISIT(self->waiters);
-    return 0;
+    return visit_value(self, visit, arg);
 }
 
-static int clear(PyObject *object) {
-    future_object *self = future_of(object);
+static void let_go(future_object *self) {
+    rn_future *handle = self->handle;
+    self->handle = NULL;
     Py_CLEAR(self->outcome);
     Py_CLEAR(self->task);
     Py_CLEAR(self->callbacks);
     Py_CLEAR(self->condition);
     Py_CLEAR(self->waiters);
+    if (handle) rn_release(handle);
+}
+
+/* Whoever still gets at it finds that it is done, and None. */
+static int clear(PyObject *object) {
+    future_object *self = future_of(object);
+    let_go(self);
+    self->raises = false;
+    self->outcome = Py_NewRef(Py_None);
     return 0;
 }
 
 static void dealloc(PyObject *object) {
-    future_object *self = future_of(object);
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    if (self->handle) rn_release(self->handle);
-    (void)clear(object);
+    let_go(future_of(object));
     type->tp_free(object);
     Py_DECREF(type);
 }

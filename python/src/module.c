@@ -87,6 +87,14 @@ static PyObject *make_standard(PyObject *module, PyObject *future) {
     return Py_NewRef(future);
 }
 
+/* The task, to whose function a parameter named runium is one like any other from now on. */
+static PyObject *make_plain(PyObject *module, PyObject *task) {
+    if (!Py_IS_TYPE(task, module_state_of(module)->task_type))
+        return PyErr_Format(PyExc_TypeError, "%R is no task of Runium", task);
+    ((task_object *)task)->is_plain = true;
+    return Py_NewRef(task);
+}
+
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     module_state *state = module_state_of(module);
     PyObject *all[] = {(PyObject *)state->runtime_type, (PyObject *)state->task_type, (PyObject *)state->recipe_type,
@@ -132,6 +140,8 @@ static PyMethodDef functions[] = {
      "current_call()\n--\n\nThe Call of the task whose function or callback runs in this thread, or None outside of one."},
     {"get_seconds", get_seconds, METH_O, "get_seconds(interval, /)\n--\n\nSee runium.util.get_seconds()."},
     {"set_future_type", set_future_type, METH_O, "set_future_type(type, /)\n--\n\nThe class of what Task.run() returns."},
+    {"make_plain", make_plain, METH_O,
+     "make_plain(task, /)\n--\n\nHas its function get what it is called with and nothing else. Returns the task."},
     {"make_standard", make_standard, METH_O,
      "make_standard(future, /)\n--\n\nHas its result() raise what the task raised. Returns the future."},
     {NULL, NULL, 0, NULL},

@@ -176,6 +176,7 @@ struct task_object {
     unsigned updates_result;
     recipe_object *recipe;                     /* of the last run; NULL: the task has changed since */
     PyObject *future;                   /* of the last run; or NULL */
+    bool is_plain;                      /* a parameter named runium is one like any other */
     task_object *next_kept, **link_kept;
     PyObject *weak;
 };

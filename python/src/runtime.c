@@ -275,7 +275,13 @@ static void close_quietly(runtime_object *self) {
  */
 static PyObject *args_of(PyObject *value) {
     if (PyTuple_Check(value)) return PyTuple_GET_SIZE(value) == 0 ? NULL : Py_NewRef(value);
+    if (!PyIter_Check(value) && !PySequence_Check(value) && !PyAnySet_Check(value))
+        return PyErr_Format(PyExc_TypeError, "args: a sequence is needed, not %s", Py_TYPE(value)->tp_name);
     return PySequence_Tuple(value);
+}
+
+static bool is_mapping(PyObject *value) { /* texts and lists can be asked for an item too */
+    return PyDict_Check(value) || (PyMapping_Check(value) && PyObject_HasAttrString(value, "keys"));
 }
 
 static PyObject *new_task(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -286,7 +292,7 @@ static PyObject *new_task(PyObject *object, PyObject *const *args, Py_ssize_t co
     if (!PyCallable_Check(values[0])) return PyErr_Format(PyExc_TypeError, "new_task: %R cannot be called", values[0]);
     for (int i = 1; i < 4; i++)
         if (values[i] == Py_None) values[i] = NULL;
-    if (values[1] && !PyMapping_Check(values[1]))
+    if (values[1] && !is_mapping(values[1]))
         return PyErr_Format(PyExc_TypeError, "kwargs: a mapping is needed, not %s", Py_TYPE(values[1])->tp_name);
     if (values[3] && !PyUnicode_Check(values[3]))
         return PyErr_Format(PyExc_TypeError, "name: a text is needed, not %s", Py_TYPE(values[3])->tp_name);
@@ -373,7 +379,8 @@ static PyGetSetDef properties[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Owns the workers and the tasks: see runium.core.Runium."},
+    {Py_tp_doc, "Runtime(mode='multithreading', max_workers=None, debug=True)\n--\n\n"
+                "Owns the workers and the tasks: see runium.core.Runium."},
     {Py_tp_new, new},
     {Py_tp_init, init},
     {Py_tp_dealloc, dealloc},

@@ -21,28 +21,40 @@ static int read_text(PyObject *text, const char *what, rn_value (*parse)(const c
 
 #define INTERVALS "0 to 100 years, as seconds or as text such as '10 seconds'"
 
-/* Whole seconds exactly; else what a double has. */
-static int read_number(PyObject *value, const char *what, const char *accepted, int64_t *ns) {
+/* Seconds, 0 to most: whole ones exactly, else what a double has. False: it is something else, or an exception is set. */
+static bool read_seconds(PyObject *value, int64_t most_ns, int64_t *ns) {
     double seconds = PyFloat_AsDouble(value);
-    if (seconds == -1 && PyErr_Occurred()) return -1;
-    if (!(seconds >= 0 && seconds <= (double)(RN_DURATION_MAX / 1000000000))) return refuse(what, value, accepted);
+    if (!(seconds >= 0 && seconds <= (double)(most_ns / 1000000000))) return false;
     double whole = floor(seconds);
     *ns = (int64_t)whole * 1000000000 + (int64_t)nearbyint((seconds - whole) * 1e9);
-    return 0;
+    return true;
+}
+
+/* What read_seconds() did not take. */
+static int refuse_number(const char *what, PyObject *value, const char *accepted) {
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+        PyErr_Clear();
+    }
+    return refuse(what, value, accepted);
 }
 
 int read_interval(PyObject *value, const char *what, int64_t *ns) {
     if (PyUnicode_Check(value)) return read_text(value, what, rn_parse_duration, ns);
-    if (PyLong_Check(value) || PyFloat_Check(value)) return read_number(value, what, "it is " INTERVALS, ns);
+    if (PyLong_Check(value) || PyFloat_Check(value))
+        return read_seconds(value, RN_DURATION_MAX, ns) ? 0 : refuse_number(what, value, "it is " INTERVALS);
     PyErr_Format(PyExc_TypeError, "%s: a number of seconds or a text is needed, not %s", what, Py_TYPE(value)->tp_name);
     return -1;
 }
+
+#define MOMENT_MAX (INT64_MAX - 999999999)
+#define MOMENTS "it is seconds since 1970, a date and time as text, or a datetime, before the year 2262"
 
 /* A number of seconds since 1970, a text, or a datetime. */
 static int read_moment(PyObject *value, int64_t *ns) {
     if (PyUnicode_Check(value)) return read_text(value, "at", rn_parse_time, ns);
     if (PyLong_Check(value) || PyFloat_Check(value))
-        return read_number(value, "at", "it is seconds since 1970, a date and time as text, or a datetime", ns);
+        return read_seconds(value, MOMENT_MAX, ns) ? 0 : refuse_number("at", value, MOMENTS);
     PyObject *stamp = PyObject_CallMethod(value, "timestamp", NULL);
     if (!stamp) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
@@ -50,7 +62,7 @@ static int read_moment(PyObject *value, int64_t *ns) {
                      Py_TYPE(value)->tp_name);
         return -1;
     }
-    int code = read_number(stamp, "at", "it is a moment after 1970", ns);
+    int code = read_seconds(stamp, MOMENT_MAX, ns) ? 0 : refuse_number("at", value, MOMENTS);
     Py_DECREF(stamp);
     return code;
 }

@@ -92,7 +92,7 @@ static const char *origin_of(module_state *state, const task_object *task) {
 
 static recipe_object *make_recipe(const task_object *task) {
     module_state *state = task->runtime->state;
-    int wants = wants_runium(state, task->function);
+    int wants = task->is_plain ? 0 : wants_runium(state, task->function);
     const char *origin = wants < 0 ? NULL : origin_of(state, task);
     recipe_object *made = origin ? (recipe_object *)state->recipe_type->tp_alloc(state->recipe_type, 0) : NULL;
     if (!made) return NULL;

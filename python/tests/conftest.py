@@ -33,7 +33,7 @@ def hang_guard(request):
 
 
 @pytest.fixture(scope='session')
-def shared():
+def shared(all_gates):
     """A runtime for each mode that most tests share: to open one takes longer than most tests."""
     runtimes = {}
 
@@ -86,31 +86,35 @@ def open_runtime():
             assert type(error).__name__ == 'Closed', error
 
 
-@pytest.fixture
-def gate(tmp_path):
-    folder = tmp_path / 'gate'
-    folder.mkdir()
-    gate = tasks.Gate(folder)
-    yield gate
-    gate.open()  # whoever still waits there
-    gate.close()
+@pytest.fixture(scope='session')
+def all_gates():
+    """They stay open until the runtimes are closed: a task may come to one after its test has ended."""
+    made = []
+    yield made
+    for gate in made:
+        gate.close()
 
 
 @pytest.fixture
-def gates(tmp_path):
+def gates(tmp_path, all_gates):
     """As many gates as a test asks for."""
     made = []
 
     def another():
         folder = tmp_path / f'gate-{len(made)}'
         folder.mkdir()
-        made.append(tasks.Gate(folder))
+        made.append(tasks.Gate(folder).make())
+        all_gates.append(made[-1])
         return made[-1]
 
     yield another
     for gate in made:
-        gate.open()
-        gate.close()
+        gate.open()  # whoever still waits there
+
+
+@pytest.fixture
+def gate(gates):
+    return gates()
 
 
 @pytest.fixture

@@ -17,44 +17,48 @@ class Gate:
 
     def __init__(self, folder):
         self.folder = str(folder)
-        self.fds = {}
+
+    def make(self):
+        """In the test: makes it. What is kept open keeps what is in it, for tasks that come late."""
+        self.kept = []
         for name in ('arrivals', 'permits'):
-            try:
-                os.mkfifo(os.path.join(self.folder, name))
-            except FileExistsError:
-                pass
+            os.mkfifo(os.path.join(self.folder, name))
+            self.kept.append(os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_CLOEXEC))
+        return self
 
     def __reduce__(self):
         return Gate, (self.folder,)
 
-    def _fd(self, name):
+    def _use(self, name, use, what):
         # Open for both, so that neither opening nor reading ever sees the other side missing.
-        if name not in self.fds:
-            self.fds[name] = os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_CLOEXEC)
-        return self.fds[name]
+        fd = os.open(os.path.join(self.folder, name), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return use(fd, what)
+        finally:
+            os.close(fd)
 
     def enter(self):
         """In a task: says that it is here, then waits for its permit."""
-        os.write(self._fd('arrivals'), b'a')
-        os.read(self._fd('permits'), 1)
+        self.say()
+        self._use('permits', os.read, 1)
 
     def say(self):
         """In a task: says that it is here, and does not wait."""
-        os.write(self._fd('arrivals'), b'a')
+        self._use('arrivals', os.write, b'a')
 
     def wait(self, count=1):
         """In the test: waits until so many tasks have come."""
         for _ in range(count):
-            os.read(self._fd('arrivals'), 1)
+            os.read(self.kept[0], 1)
 
     def open(self, count=1000):
         """In the test: lets so many go on; by default all there will ever be."""
-        os.write(self._fd('permits'), b'p' * count)
+        os.write(self.kept[1], b'p' * count)
 
     def close(self):
-        for fd in self.fds.values():
+        """In the test, when no task is left."""
+        for fd in self.kept:
             os.close(fd)
-        self.fds.clear()
 
 
 class Notes:

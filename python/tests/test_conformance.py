@@ -521,7 +521,7 @@ def test_e3_an_iteration_over_its_time_is_told_and_has_that_outcome_though_it_re
 @only_processes
 def test_e3_one_that_does_not_listen_is_ended_and_its_hooks_run(rn, notes):
     task = rn.new_task(tasks.sleep_for_ever).on_error(tasks.Hooks(notes).on_error)
-    assert type(task.run(timeout='50 ms').result()) is errors.Overtime
+    assert type(task.run(timeout='500 ms').result()) is errors.Overtime
     assert [line.split('(')[0] for line in notes.read()] == ['on_error Overtime']
     assert rn.new_task(tasks.yes).run().result() is True
 
