@@ -1,4 +1,5 @@
 """Tasks in worker processes: what travels, what cannot, and what dies."""
+import functools
 import os
 import pathlib
 import signal
@@ -165,6 +166,23 @@ def test_arrays_outlive_their_runtime(pool):
     assert (result == numpy.arange(MIB, dtype='uint8')).all()
 
 
+def test_a_callback_that_dies_leaves_the_next_one_the_array_that_the_task_returned(pool, tmp_path):
+    numpy = pytest.importorskip('numpy')
+    array = numpy.zeros(100_000, dtype='uint8')
+    task = pool.new_task(tasks.write_first, {'array': array}).on_success(tasks.leave_by_the_window)
+    future = task.on_finished(functools.partial(tasks.write_down_first, str(tmp_path / 'file'))).run()
+    with pytest.raises(runium.WorkerCrashed):
+        future.result(60)
+    assert (tmp_path / 'file').read_text() == '7'
+
+
+def test_each_iteration_may_return_the_array_that_it_was_given(pool):
+    numpy = pytest.importorskip('numpy')
+    task = pool.new_task(tasks.add_to_first, {'array': numpy.zeros(100_000)})
+    assert task.run(times=3).result(60)[0] == 3
+    assert task.run(times=3, every='10 ms').result(60)[0] == 3
+
+
 # ---- what cannot travel ----
 
 def test_what_cannot_be_pickled_is_named_by_its_path(pool):
@@ -192,6 +210,14 @@ def test_a_pickle_that_raises_while_it_is_made_fails_that_run(pool):
     for how in ('raise', 'exit'):
         with pytest.raises(runium.NotPicklable, match=r"^kwargs\['value'\]: "):
             run(pool, tasks.give, value=tasks.EvilToPickle(how))
+
+
+def test_what_is_nested_too_deep_is_refused(pool):
+    nest = []
+    for _ in range(100_000):
+        nest = [nest]
+    with pytest.raises(runium.NotPicklable, match='recursion'):
+        run(pool, tasks.give, nest)
 
 
 def test_a_result_that_cannot_be_pickled_is_the_iterations_error(pool):
