@@ -13,6 +13,7 @@ import types
 from . import errors
 
 _LARGE = 64 * 1024
+_TEXT_MOST = 64 * 1024  # characters of a traceback
 _MAIN = ('__main__', '__mp_main__')
 
 
@@ -30,18 +31,17 @@ def _pickler(base, large, threshold):
     if large is None:
         return base
 
-    class Pickler(base):
-        def persistent_id(self, value):
-            kind = type(value)
-            if (kind is bytes or kind is bytearray) and len(value) >= threshold:
-                for number, known in enumerate(large):
-                    if known is value:
-                        return number
-                large.append(value)
-                return len(large) - 1
-            return None
+    def persistent_id(pickler, value):
+        kind = type(value)
+        if (kind is bytes or kind is bytearray) and len(value) >= threshold:
+            for number, known in enumerate(large):
+                if known is value:
+                    return number
+            large.append(value)
+            return len(large) - 1
+        return None
 
-    return Pickler
+    return type('Pickler', (base,), {'persistent_id': persistent_id})
 
 
 def _pickle_with(base, value, callback=None, large=None, threshold=_LARGE):
@@ -299,7 +299,7 @@ def _line_of(exception):
 def describe(exception, is_printed):
     """An exception in a worker: (a line for people, its pickle). The pickle is of the traceback, of the exception as bytes,
     and of what stands in for it where those cannot be read."""
-    text, line = _text_of(exception), _line_of(exception)
+    text, line = _text_of(exception)[-_TEXT_MOST:], _line_of(exception)
     if is_printed:
         try:
             sys.stderr.write(text)

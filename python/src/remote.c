@@ -96,47 +96,78 @@ static PyObject *make_packed(recipe_object *recipe, PyObject *functions, PyObjec
     return capsule;
 }
 
+static PyObject *find_in(PyObject *table, PyObject *key) {
+#if PY_VERSION_HEX >= 0x030d0000
+    PyObject *found = NULL;
+    (void)PyDict_GetItemRef(table, key, &found);
+    return found;
+#else
+    return Py_XNewRef(PyDict_GetItemWithError(table, key));
+#endif
+}
+
 static PyObject *find_packed(recipe_object *recipe) {
     module_state *state = recipe->state;
     PyObject *functions = functions_of(recipe), *key = NULL, *capsule = NULL;
     if (!state->packed) state->packed = PyDict_New();
     if (functions && state->packed && may_be_known(recipe)) key = key_of(recipe, functions);
-    if (key) capsule = Py_XNewRef(PyDict_GetItemWithError(state->packed, key));
+    if (key) capsule = find_in(state->packed, key);
     if (functions && !capsule && !PyErr_Occurred()) capsule = make_packed(recipe, functions, key);
     Py_XDECREF(functions);
     Py_XDECREF(key);
     return capsule;
 }
 
-/* Borrowed from the recipe. */
-static const packed_recipe *packed_of(recipe_object *recipe) {
-    if (!recipe->packed) {
-        PyObject *capsule = find_packed(recipe);
-        if (!capsule) return NULL;
-        Py_XSETREF(recipe->packed, capsule);
-    }
-    return PyCapsule_GetPointer(recipe->packed, capsule_name);
+/* Where two threads come at once, both get what the first of them has made. */
+static PyObject *set_packed(recipe_object *recipe, PyObject *capsule) {
+    PyObject *mine = capsule;
+#ifdef Py_GIL_DISABLED
+    Py_BEGIN_CRITICAL_SECTION(recipe);
+#endif
+    if (!recipe->packed) recipe->packed = Py_NewRef(capsule);
+    capsule = Py_NewRef(recipe->packed);
+#ifdef Py_GIL_DISABLED
+    Py_END_CRITICAL_SECTION();
+#endif
+    Py_DECREF(mine);
+    return capsule;
+}
+
+/* The recipe's capsule. */
+static PyObject *packed_of(recipe_object *recipe) {
+    PyObject *capsule = recipe->packed;
+    if (capsule) return Py_NewRef(capsule);
+    capsule = find_packed(recipe);
+    return capsule ? set_packed(recipe, capsule) : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------
  * Arguments
  */
-bool remote_pack(recipe_object *recipe, PyObject *args, PyObject *kwargs, rn_value *argument) {
-    const packed_recipe *packed = packed_of(recipe);
-    if (!packed) return false;
-    bool has_args = args && PyTuple_GET_SIZE(args) > 0, has_kwargs = kwargs && PyDict_GET_SIZE(kwargs) > 0;
-    if (!has_args && !has_kwargs) {
-        *argument = rn_keep(packed->alone);
-        return true;
-    }
-    PyObject *both = PyTuple_Pack(2, has_args ? args : Py_None, has_kwargs ? kwargs : Py_None);
+static bool pack_arguments(recipe_object *recipe, const packed_recipe *packed, PyObject *args, PyObject *kwargs,
+                           rn_value *argument) {
+    PyObject *both = PyTuple_Pack(2, args ? args : Py_None, kwargs ? kwargs : Py_None);
     if (!both) return false;
     payload_parts parts;
     bool is_good = payload_read(packed->alone, false, &parts);
     const payload_content content = {.object = both, .what = "arguments", .recipe = packed->bytes,
-                                     .flags = parts.flags & ~(uint32_t)REMOTE_NO_ARGUMENTS, .has_reply = true, .home = rn_none()};
+                                     .flags = parts.flags & ~(uint32_t)REMOTE_NO_ARGUMENTS, .has_reply = true,
+                                     .home = rn_none()};
     is_good = is_good && payload_pack(&recipe->state->payload, &content, argument);
     Py_DECREF(both);
+    return is_good;
+}
+
+bool remote_pack(recipe_object *recipe, PyObject *args, PyObject *kwargs, rn_value *argument) {
+    PyObject *capsule = packed_of(recipe);
+    if (!capsule) return false;
+    const packed_recipe *packed = PyCapsule_GetPointer(capsule, capsule_name);
+    if (args && PyTuple_GET_SIZE(args) == 0) args = NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs) == 0) kwargs = NULL;
+    bool is_good = true;
+    if (args || kwargs) is_good = pack_arguments(recipe, packed, args, kwargs, argument);
+    else *argument = rn_keep(packed->alone);
+    Py_DECREF(capsule);
     return is_good;
 }
 

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,13 +75,19 @@ static uintptr_t first_address(const struct dl_phdr_info *info) {
     return 0;
 }
 
+/* Its own code in each process (vdso), which is in no file: to look for a path takes long, and every search meets it. */
+static bool is_of_kernel(const struct dl_phdr_info *info) {
+    return first_address(info) == getauxval(AT_SYSINFO_EHDR);
+}
+
 /* The linker lists the program first; only glibc leaves its name empty. */
 static bool fill(rni_os_object *object, const struct dl_phdr_info *info, bool program) {
     memset(object, 0, sizeof *object);
     object->base = info->dlpi_addr;
     object->id = id_in_memory(info);
     if (program) return true;
-    if (info->dlpi_name[0] != '/' && path_from_kernel(first_address(info), object->path)) return true;
+    bool is_asked_for = info->dlpi_name[0] != '/' && !is_of_kernel(info);
+    if (is_asked_for && path_from_kernel(first_address(info), object->path)) return true;
     size_t length = strlen(info->dlpi_name);
     if (length > RNI_OS_PATH_MAX) return false;
     memcpy(object->path, info->dlpi_name, length);

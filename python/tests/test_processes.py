@@ -1,0 +1,513 @@
+"""Tasks in worker processes: what travels, what cannot, and what dies."""
+import functools
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import remote_tasks as tasks
+import runium
+from runium.core import Runium
+
+HERE = pathlib.Path(__file__).parent
+MIB = 1 << 20
+
+
+@pytest.fixture(scope='module')
+def pool():
+    runtime = Runium(mode='multiprocessing', max_workers=1, debug=False)
+    yield runtime
+    assert runtime.close('stop', within=60)
+
+
+@pytest.fixture(autouse=True)
+def it_works_on(request):
+    """After each test the pool, if the test had one, does what it is asked."""
+    yield
+    if 'pool' in request.fixturenames:
+        pool = request.getfixturevalue('pool')
+        assert pool.new_task(tasks.add, {'a': 20, 'b': 22}).run().result() == 42
+
+
+def run(pool, function, *args, **kwargs):
+    return pool.new_task(function, kwargs, args=args).run().result(60)
+
+
+def script(tmp_path, text, *options, more=()):
+    """Runs a script in an interpreter of its own."""
+    file = tmp_path / 'script.py'
+    file.write_text(textwrap.dedent(text))
+    folders = [str(HERE), *(entry for entry in sys.path if entry)]
+    done = subprocess.run([sys.executable, *options, str(file), *more], cwd=tmp_path, text=True, timeout=90,
+                          env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
+                          capture_output=True)
+    return done
+
+
+# ---- what travels ----
+
+@pytest.mark.parametrize('value', [
+    None, True, False, 0, -1, 2 ** 63 - 1, -2 ** 63, 2 ** 63, 10 ** 100, 1.5, float('inf'), '', 'text', 'with \0 in it',
+    'löve', '\ud800', 'x' * 100_000, b'', b'bytes', (1, [2, {'three': {4}}]), tasks.Point(3), 3 + 4j, range(5), ...,
+], ids=lambda value: type(value).__name__)
+def test_what_a_task_is_given_and_returns_is_equal_on_the_other_side(pool, value):
+    result = run(pool, tasks.give, value)
+    assert result == value and type(result) is type(value)
+
+
+def test_the_process_is_another_one(pool):
+    assert run(pool, tasks.pid) != os.getpid()
+
+
+def test_arguments_go_by_position_and_by_name(pool):
+    assert run(pool, tasks.add, 1, b=5) == 6
+    assert run(pool, tasks.add, a=1) == 2
+
+
+def test_the_runium_parameter_counts(pool):
+    assert pool.new_task(tasks.counted).run(times=3).result(60) == (3, 0)
+    assert run(pool, tasks.counted) == (1, 0)
+
+
+def test_current_call_is_that_of_the_worker(pool):
+    assert pool.new_task(tasks.current_iteration, name='named').run(times=2).result(60) == (2, 0, 'named')
+
+
+def test_methods_builtins_and_classes_are_tasks_too(pool):
+    assert run(pool, tasks.Point(4).doubled) == tasks.Point(8)
+    assert run(pool, len, [1, 2]) == 2
+    assert run(pool, tasks.Point, 5) == tasks.Point(5)
+
+
+def test_lambdas_and_closures_travel(pool):
+    pytest.importorskip('cloudpickle')
+    factor = 3
+    assert run(pool, lambda x: x * factor, 14) == 42
+    assert run(pool, tasks.give, lambda: factor)() == 3
+
+
+def test_iterations_of_a_run_share_their_arguments_as_in_threads(pool):
+    pytest.importorskip('cloudpickle')
+    assert pool.new_task(lambda items: items.append(1) or len(items), {'items': []}).run(times=3).result(60) == 3
+
+
+def test_runs_do_not_share_what_a_closure_holds(pool):
+    pytest.importorskip('cloudpickle')
+    seen = []
+
+    def append():
+        seen.append(1)
+        return len(seen)
+
+    task = pool.new_task(append)
+    assert [task.run().result(60) for _ in range(3)] == [1, 1, 1]
+    assert seen == []
+
+
+# ---- large things ----
+
+@pytest.mark.parametrize('kind', [bytes, bytearray])
+@pytest.mark.parametrize('size', [1, 65_535, 65_536, 65_537, 64 * MIB])
+def test_bytes_of_any_size_arrive_and_come_back(pool, kind, size):
+    value = kind(os.urandom(1000)[:size].ljust(size, b'.'))
+    assert run(pool, tasks.give, value) == value
+    assert type(run(pool, tasks.make_bytes, kind, size)) is kind
+
+
+def test_a_large_bytearray_in_other_things_stays_one(pool):
+    for result in (run(pool, tasks.nested, 100_000), run(pool, tasks.give, tasks.nested(100_000))):
+        first, (_, second) = result['a']
+        assert first is second and type(first) is bytearray and len(first) == 100_000 and first[-1] == 5
+        first.append(1)
+        assert result['b'] == b'y' * 100_000
+
+
+def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool):
+    numpy = pytest.importorskip('numpy')
+    array = numpy.zeros(64 * MIB, dtype='uint8')
+    result = run(pool, tasks.write_first, array)
+    assert array[0] == 0, 'the program has its own'
+    assert result[0] == 7 and result.shape == array.shape and result.flags.writeable
+    result[1] = 8
+    assert run(pool, tasks.sum_of, result) == 15
+    assert len(run(pool, tasks.make_array, 10 * MIB)) == 10 * MIB
+
+
+@pytest.mark.parametrize('size', [10, 20_000, 200_000])
+def test_arrays_can_be_written_to_exactly_where_the_original_can(pool, size):
+    numpy = pytest.importorskip('numpy')
+    array = numpy.arange(size)
+    assert run(pool, tasks.write_first, array)[0] == 7
+    assert run(pool, tasks.give, array).flags.writeable
+    array.flags.writeable = False
+    assert not run(pool, tasks.give, array).flags.writeable
+    assert isinstance(run(pool, tasks.write_first, array), ValueError)
+
+
+def test_parts_of_an_argument_come_back_as_such(pool):
+    numpy = pytest.importorskip('numpy')
+    pytest.importorskip('cloudpickle')
+    array = numpy.arange(100_000)
+    first, second, whole = run(pool, lambda a: (a[:50_000], a[50_000:], a), array)
+    assert (first == array[:50_000]).all() and (second == array[50_000:]).all() and (whole == array).all()
+    mixed = run(pool, lambda a: [a, a + 1, a[::2]], array)
+    assert (mixed[0] == array).all() and (mixed[1] == array + 1).all() and (mixed[2] == array[::2]).all()
+
+
+def test_arrays_outlive_their_runtime(pool):
+    numpy = pytest.importorskip('numpy')
+    with Runium(mode='multiprocessing', max_workers=1) as other:
+        result = other.new_task(tasks.make_array, args=[MIB]).run().result()
+    assert (result == numpy.arange(MIB, dtype='uint8')).all()
+
+
+def test_a_callback_that_dies_leaves_the_next_one_the_array_that_the_task_returned(pool, tmp_path):
+    numpy = pytest.importorskip('numpy')
+    array = numpy.zeros(100_000, dtype='uint8')
+    task = pool.new_task(tasks.write_first, {'array': array}).on_success(tasks.leave_by_the_window)
+    future = task.on_finished(functools.partial(tasks.write_down_first, str(tmp_path / 'file'))).run()
+    with pytest.raises(runium.WorkerCrashed):
+        future.result(60)
+    assert (tmp_path / 'file').read_text() == '7'
+
+
+def test_each_iteration_may_return_the_array_that_it_was_given(pool):
+    numpy = pytest.importorskip('numpy')
+    task = pool.new_task(tasks.add_to_first, {'array': numpy.zeros(100_000)})
+    assert task.run(times=3).result(60)[0] == 3
+    assert task.run(times=3, every='10 ms').result(60)[0] == 3
+
+
+# ---- what cannot travel ----
+
+def test_what_cannot_be_pickled_is_named_by_its_path(pool):
+    for kwargs, path in (({'a': threading.Lock()}, "kwargs['a']"),
+                         ({'a': [1, {'deep': threading.Lock()}]}, "kwargs['a'][1]['deep']"),
+                         ({'a': tasks.Point(threading.Lock())}, "kwargs['a'].x")):
+        future = pool.new_task(tasks.add, kwargs).run()
+        with pytest.raises(runium.NotPicklable) as caught:
+            future.result(60)
+        assert str(caught.value) == f"{path}: cannot pickle '_thread.lock' object"
+    with pytest.raises(runium.NotPicklable, match=r'^args\[1\]: '):
+        run(pool, tasks.add, 1, threading.Lock())
+
+
+def test_a_function_that_cannot_be_pickled_is_named_too(pool):
+    lock = threading.Lock()
+    with pytest.raises(runium.NotPicklable, match="^function"):
+        run(pool, lambda: lock)
+    future = pool.new_task(tasks.give, {'value': 1}).on_success(lambda value: lock).run()
+    with pytest.raises(runium.NotPicklable, match="^on_success"):
+        future.result(60)
+
+
+def test_a_pickle_that_raises_while_it_is_made_fails_that_run(pool):
+    for how in ('raise', 'exit'):
+        with pytest.raises(runium.NotPicklable, match=r"^kwargs\['value'\]: "):
+            run(pool, tasks.give, value=tasks.EvilToPickle(how))
+
+
+def test_what_is_nested_too_deep_is_refused(pool):
+    nest = []
+    for _ in range(100_000):
+        nest = [nest]
+    with pytest.raises(runium.NotPicklable, match='recursion'):
+        run(pool, tasks.give, nest)
+
+
+def test_a_result_that_cannot_be_pickled_is_the_iterations_error(pool):
+    error = run(pool, tasks.return_lock)
+    assert isinstance(error, runium.NotPicklable)
+    assert str(error) == "result['deep'][1]: cannot pickle '_thread.lock' object"
+    assert isinstance(run(pool, tasks.make_evil_to_pickle, 'raise'), runium.NotPicklable)
+    assert isinstance(run(pool, tasks.make_evil_to_pickle, 'exit'), runium.NotPicklable)
+
+
+@pytest.mark.parametrize('how, text', [('raise', 'LookupError: evil'), ('exit', 'SystemExit: 4')])
+def test_an_argument_that_cannot_be_unpickled_is_the_iterations_error(pool, how, text):
+    error = run(pool, tasks.give, tasks.Evil(how, os.getpid()))
+    assert isinstance(error, runium.NotPicklable) and text in str(error)
+    assert 'in act' in str(error.__cause__)
+
+
+@pytest.mark.parametrize('how', ['die', 'crash'])
+def test_an_argument_that_kills_who_unpickles_it_is_a_crash(pool, how):
+    assert isinstance(run(pool, tasks.give, tasks.Evil(how, os.getpid())), runium.WorkerCrashed)
+
+
+@pytest.mark.parametrize('how, text', [('raise', 'LookupError: evil'), ('exit', 'SystemExit: 4')])
+def test_a_result_that_cannot_be_unpickled_fails_that_task_alone(pool, how, text):
+    future = pool.new_task(tasks.give, {'value': 1}).run()
+    with pytest.raises(runium.NotPicklable, match=text):
+        run(pool, tasks.make_evil, how, None)
+    assert future.result(60) == 1
+
+
+# ---- exceptions ----
+
+def test_an_exception_comes_back_as_its_own_with_the_remote_traceback_as_its_cause(pool):
+    error = run(pool, tasks.fail, 'bad')
+    assert type(error) is ValueError and error.args == ('bad',)
+    assert isinstance(error.__cause__, runium.RemoteTraceback)
+    assert 'in fail' in str(error.__cause__) and 'remote_tasks.py' in str(error.__cause__)
+
+
+def test_the_cause_of_an_exception_is_in_its_traceback(pool):
+    error = run(pool, tasks.fail_because, 'outer')
+    assert "KeyError: 'inner'" in str(error.__cause__) and 'direct cause' in str(error.__cause__)
+
+
+@pytest.mark.parametrize('kind, name', [('two', 'NeedsTwo'), ('lock', 'ValueError'), ('odd', 'NotToBePickled')])
+def test_an_exception_that_cannot_travel_has_a_stand_in_that_names_it(pool, kind, name):
+    error = run(pool, tasks.fail_oddly, kind)
+    assert type(error) is runium.RuniumError and str(error).startswith(name + ': ')
+    assert 'in fail_oddly' in str(error.__cause__)
+
+
+@pytest.mark.parametrize('how, kind', [('sys.exit', SystemExit), ('interrupt', KeyboardInterrupt),
+                                       ('memory', MemoryError), ('other', GeneratorExit)])
+def test_what_ends_a_program_is_but_the_outcome_of_a_task(pool, how, kind):
+    before = run(pool, tasks.pid)
+    assert type(run(pool, tasks.leave, how)) is kind
+    assert run(pool, tasks.pid) == before
+
+
+def test_no_memory_for_an_array_is_the_tasks_error(pool):
+    pytest.importorskip('numpy')
+    assert isinstance(run(pool, tasks.make_array, 1 << 60), MemoryError)
+
+
+# ---- callbacks ----
+
+def test_callbacks_see_the_very_objects_of_the_iteration(pool):
+    task = pool.new_task(tasks.make_list).on_iter(tasks.note).on_success(tasks.note_success)
+    assert task.on_finished(tasks.same_objects, updates_result=True).run().result(60) == [True, True]
+    task = pool.new_task(tasks.fail, {'text': 'x'}).on_iter(tasks.note).on_error(tasks.note_error)
+    assert task.on_finished(tasks.same_objects, updates_result=True).run().result(60) == [True, True]
+
+
+def test_a_callback_sees_the_exception_and_may_replace_the_result(pool):
+    task = pool.new_task(tasks.fail, {'text': 'bad'}).on_error(tasks.describe, updates_result=True)
+    assert task.run().result(60) == 'ValueError: bad'
+
+
+def test_what_a_callback_raises_is_raised_by_result(pool):
+    for name in ('on_iter', 'on_success', 'on_finished'):
+        future = getattr(pool.new_task(tasks.make_list), name)(tasks.fail_in_hook).run()
+        with pytest.raises(IndexError, match='from the hook') as caught:
+            future.result(60)
+        assert 'in fail_in_hook' in str(caught.value.__cause__)
+
+
+def test_a_callback_is_told_of_a_crash(pool):
+    task = pool.new_task(tasks.die, {'how': 'SIGABRT'}).on_error(tasks.describe, updates_result=True)
+    text = task.run().result(60)
+    assert text.startswith('WorkerCrashed: the worker process was killed by SIGABRT (6)')
+
+
+def test_a_callback_is_told_of_a_time_out(pool):
+    task = pool.new_task(tasks.kill, {'number': 0}).on_error(tasks.describe, updates_result=True)
+    assert task.run(timeout=2).result(60).startswith('Overtime: ')
+
+
+# ---- deaths ----
+
+@pytest.mark.parametrize('name', ['SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGABRT'])
+def test_a_crash_has_its_signal_and_both_stacks(pool, name):
+    error = run(pool, tasks.die, name, depth=3)
+    assert isinstance(error, runium.WorkerCrashed)
+    assert error.signal == getattr(signal, name) and error.exit_status is None
+    assert 'worker_function' in error.native_stack
+    lines = error.python_stack.splitlines()
+    assert len(lines) > 3 and all('in die' in line for line in lines[:4]), error.python_stack
+    assert str(error).startswith(f'the worker process was killed by {name} ({int(error.signal)})')
+
+
+def test_the_address_of_a_fault_is_told(pool):
+    assert 'at address 0x10: nothing is mapped there' in str(run(pool, tasks.die, 'SIGSEGV'))
+
+
+def test_a_stack_overflow_is_told_and_where_python_was(pool):
+    error = run(pool, tasks.die, 'overflow')
+    assert 'stack overflow' in str(error) and 'in overflow' in error.python_stack
+
+
+def test_a_kill_and_an_exit_have_no_stacks(pool):
+    error = run(pool, tasks.die, 'SIGKILL')
+    assert (error.signal, error.exit_status, error.native_stack, error.python_stack) == (9, None, '', '')
+    error = run(pool, tasks.die, 'exit')
+    assert (error.signal, error.exit_status) == (None, 9)
+
+
+def test_a_function_that_has_crashed_often_does_not_hold_up_others(pool):
+    for _ in range(5):
+        assert run(pool, tasks.die, 'exit').exit_status == 9
+        assert run(pool, tasks.add, 1) == 2
+
+
+def test_the_other_tasks_of_a_crowd_are_not_hurt(pool):
+    futures = [pool.new_task(tasks.die if i % 10 == 3 else tasks.give, args=['exit' if i % 10 == 3 else i]).run()
+               for i in range(50)]
+    results = [future.result(60) for future in futures]
+    assert [result for i, result in enumerate(results) if i % 10 != 3] == [i for i in range(50) if i % 10 != 3]
+    assert all(isinstance(result, runium.WorkerCrashed) for result in results[3::10])
+
+
+# ---- the interpreter of a worker ----
+
+STATE = '''
+    import json, sys, remote_tasks
+    from runium.core import Runium
+
+    if __name__ == '__main__':
+        with Runium(mode='multiprocessing', max_workers=1) as rn:
+            there = rn.new_task(remote_tasks.state).run().result()
+        here = remote_tasks.state()
+        assert there.pop('sigint') and not here.pop('sigint')
+        assert there == here, [(key, there[key], here[key]) for key in here if there[key] != here[key]]
+        print('the same')
+'''
+
+
+@pytest.mark.parametrize('options', [(), ('-O',), ('-OO',), ('-X', 'dev'), ('-X', 'utf8'), ('-B',), ('-S',), ('-P',),
+                                     ('-W', 'error', '-W', 'ignore::DeprecationWarning'), ('-X', 'faulthandler')],
+                         ids=' '.join)
+def test_a_worker_has_the_interpreter_of_the_program(tmp_path, options):
+    done = script(tmp_path, STATE, *options, more=['an', 'argument'])
+    assert done.stdout == 'the same\n', done.stderr
+
+
+def test_what_is_printed_without_an_end_of_line_is_seen(tmp_path):
+    done = script(tmp_path, '''
+        import remote_tasks
+        from runium.core import Runium
+
+        if __name__ == '__main__':
+            with Runium(mode='multiprocessing', max_workers=1) as rn:
+                rn.new_task(remote_tasks.print_partly).on_success(remote_tasks.note_success).run().result()
+                rn.new_task(remote_tasks.die, args=['exit']).run().result()
+    ''')
+    assert done.stdout == 'out without an end'
+    assert 'err without an end' in done.stderr
+
+
+def test_debug_prints_the_traceback_to_stderr(tmp_path):
+    done = script(tmp_path, '''
+        import remote_tasks
+        from runium.core import Runium
+
+        if __name__ == '__main__':
+            with Runium(mode='multiprocessing', max_workers=1, debug=True) as rn:
+                rn.new_task(remote_tasks.fail, args=['shown']).run().result()
+    ''')
+    assert 'Traceback (most recent call last)' in done.stderr and 'ValueError: shown' in done.stderr
+
+
+def test_exit_functions_of_a_worker_run_when_the_runtime_closes(tmp_path):
+    with Runium(mode='multiprocessing', max_workers=1) as rn:
+        rn.new_task(tasks.keep_at_exit, args=[str(tmp_path / 'file')]).run().result(60)
+    assert (tmp_path / 'file').read_text() == 'done'
+
+
+def test_threads_that_a_task_leaves_behind_run_while_the_worker_waits(pool, tmp_path):
+    run(pool, tasks.leave_thread_behind, str(tmp_path / 'file'))
+    deadline = threading.Event()
+    for _ in range(600):
+        if (tmp_path / 'file').exists():
+            return
+        deadline.wait(0.1)
+    raise AssertionError('the thread did not run')
+
+
+# ---- functions of a script ----
+
+MAIN = '''
+    import sys
+    from runium.core import Runium
+
+    class Mine(Exception):
+        pass
+
+    class Box:
+        def __init__(self, value):
+            self.value = value
+
+    factor = 7
+    print('loaded', __name__)
+
+    def times(x):
+        return x * factor
+
+    def box(x):
+        assert isinstance(x, Box)
+        return Box(x.value + 1)
+
+    def fail():
+        raise Mine('of a script')
+
+    if __name__ == '__main__':
+        with Runium(mode='multiprocessing', max_workers=1, debug=False) as rn:
+            assert rn.new_task(times, {'x': 6}).run().result() == 42
+            result = rn.new_task(box, {'x': Box(1)}).run().result()
+            assert type(result) is Box and result.value == 2
+            error = rn.new_task(fail).run().result()
+            assert type(error) is Mine and error.args == ('of a script',), error
+            assert rn.new_task(times, args=[3]).on_success(times, updates_result=True).run().result() == 147
+        print('all')
+'''
+WITHOUT_CLOUDPICKLE = 'import sys; sys.modules["cloudpickle"] = None\n'
+
+
+def test_functions_and_classes_of_a_script_travel_by_cloudpickle(tmp_path):
+    pytest.importorskip('cloudpickle')
+    done = script(tmp_path, MAIN)
+    assert done.stdout == 'loaded __main__\nall\n', done.stderr
+
+
+def test_without_cloudpickle_a_worker_imports_the_script(tmp_path):
+    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent(MAIN))
+    assert done.stdout == 'loaded __main__\nloaded __mp_main__\nall\n', done.stderr
+
+
+def test_without_cloudpickle_a_module_that_is_run_is_imported_by_its_name(tmp_path):
+    (tmp_path / 'package').mkdir()
+    (tmp_path / 'package' / '__init__.py').write_text('')
+    (tmp_path / 'package' / 'part.py').write_text(WITHOUT_CLOUDPICKLE + textwrap.dedent(MAIN))
+    done = subprocess.run([sys.executable, '-m', 'package.part'], cwd=tmp_path, text=True, timeout=90, capture_output=True,
+                          env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(HERE), *filter(None, sys.path)])})
+    assert done.stdout == 'loaded __main__\nloaded __mp_main__\nall\n', done.stderr
+
+
+def test_without_cloudpickle_a_lambda_is_named_as_what_cannot_be_pickled(tmp_path):
+    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent('''
+        import runium
+        from runium.core import Runium
+
+        if __name__ == '__main__':
+            with Runium(mode='multiprocessing', max_workers=1) as rn:
+                try:
+                    rn.new_task(lambda: 1).run().result()
+                except runium.NotPicklable as error:
+                    print(error)
+    '''))
+    assert done.stdout.startswith('function: ') and '<lambda>' in done.stdout, done.stderr
+
+
+def test_a_script_without_a_guard_is_not_run_again(tmp_path):
+    pytest.importorskip('cloudpickle')
+    done = script(tmp_path, '''
+        from runium.core import Runium
+
+        def double(x):
+            return 2 * x
+
+        print('once')
+        rn = Runium(mode='multiprocessing', max_workers=2)
+        print(rn.new_task(double, {'x': 21}).run().result())
+    ''')
+    assert done.stdout == 'once\n42\n', done.stderr
