@@ -148,8 +148,8 @@ class Joblib:
     def __init__(self, workers):
         from joblib import Parallel, delayed
         self.delayed = delayed
-        # An array goes as a memory map, by default one that the function may not write to.
-        self.pool = Parallel(n_jobs=workers, backend=self.backend, batch_size=1, mmap_mode='c').__enter__()
+        # As a memory map, its default, an array that has changed since the last call goes as it was then.
+        self.pool = Parallel(n_jobs=workers, backend=self.backend, batch_size=1, max_nbytes=None).__enter__()
 
     def run_all(self, function, numbers):
         call = self.delayed(function)
