@@ -1,45 +1,9 @@
 """What is measured: the cases with their settings, and the goal of each."""
-import dataclasses
+import case
+from case import OURS, YARDSTICK, Case, Goal, of_best  # noqa: F401
 
-OURS = 'runium'
-YARDSTICK = 'bare'
 MILLION = 1_000_000
 IN_FLIGHT = 100_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Goal:
-    """The figure of ours is to be at most factor x (the reference's figure) + extra.
-
-    The reference is 'peer' (the best one that counts), the name of a contender of this case ('bare' is its
-    yardstick), the name of another case (our own figure there), the name of another figure of this case and ours,
-    or '' for nothing.
-    """
-    text: str
-    reference: str
-    factor: float = 1.0
-    extra: float = 0.0
-    figure: str = ''  # other than the case's own
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    name: str
-    title: str
-    unit: str
-    program: str                # the case that the programs know it by
-    settings: dict
-    goals: tuple = ()
-    figure: str = 'ns'          # the one that is compared
-    others: tuple = ()          # shown beside it
-    hand_over: bool = False     # a submitter that ran most tasks itself does not count as a peer
-    no_burning: bool = False    # nor does one whose idle pool uses a core
-    most_rounds: int = 100
-    fewer: dict = dataclasses.field(default_factory=dict)  # contender: its tasks or samples are divided by that
-
-
-def of_best(share):
-    return Goal(f'1/{share} of the best peer' if share != 1 else 'the best peer', 'peer', 1 / share)
 
 
 def fire(workers, *goals):
@@ -154,18 +118,11 @@ CASES += [
           Goal('1.5x our own figure at 16 MiB', 'processes-death-16-mib', 1.5, figure='replaced')),
 ]
 
-DIVIDED_IF_QUICK = dict(tasks=5, batch=5, samples=3)
 
-
-def settings_of(case, contender, quick):
-    divisor = case.fewer.get(contender, 1)
-    settings = {key: max(1, value // divisor) if key in ('tasks', 'samples') else value
-                for key, value in case.settings.items()}
-    if not quick:
-        return settings
-    smaller = {key: max(1, value // DIVIDED_IF_QUICK.get(key, 1)) for key, value in settings.items()}
-    if case.program in ('memory', 'timers'):
-        smaller['tasks'] = case.settings['tasks']  # what a page or a cache holds would show otherwise
-    if 'fib' in smaller:
-        smaller['fib'] -= 5
-    return smaller
+def settings_of(each, contender, quick):
+    settings = case.settings_of(each, contender, quick)
+    if quick and each.program in ('memory', 'timers'):
+        settings['tasks'] = each.settings['tasks']  # what a page or a cache holds would show otherwise
+    if quick and 'fib' in settings:
+        settings['fib'] -= 5
+    return settings

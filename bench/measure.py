@@ -63,18 +63,20 @@ class Results:
 
 @dataclasses.dataclass
 class Program:
-    path: pathlib.Path
+    command: list
     about: str
     compiler: str
-    cases: list  # of (contender, case)
+    cases: list    # of (contender, case)
+    missing: list  # contenders that it has, but not here, and why
 
 
-def load_program(path):
-    lines = subprocess.run([path, '--list'], capture_output=True, text=True, check=True).stdout.splitlines()
+def load_program(*command):
+    lines = subprocess.run([*command, '--list'], capture_output=True, text=True, check=True).stdout.splitlines()
     fields = [line.split('\t') for line in lines]
     facts = {field[0]: field[1] for field in fields if len(field) == 2}
-    cases = [tuple(field[1:]) for field in fields if len(field) == 3]
-    return Program(path, facts['about'], facts.get('compiler'), cases)
+    cases = [tuple(field[1:]) for field in fields if field[0] == 'case']
+    missing = [field[1] for field in fields if field[0] == 'missing']
+    return Program(list(command), facts['about'], facts.get('compiler'), cases, missing)
 
 
 def load_programs(build):
@@ -89,9 +91,9 @@ def load_programs(build):
     return found, missing
 
 
-def measure_once(path, contender, case, settings):
+def measure_once(program, contender, case, settings):
     """One process, one figure: (sample, None) or (None, why it failed)."""
-    command = [path, contender, case, *(f'{key}={value}' for key, value in settings.items())]
+    command = [*program, contender, case, *(f'{key}={value}' for key, value in settings.items())]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
@@ -157,7 +159,7 @@ class Run:
         while True:
             neighbours = Neighbours()
             settings = settings_of(case, contender, self.quick)
-            sample, failure = measure_once(program.path, contender, case.program, settings)
+            sample, failure = measure_once(program.command, contender, case.program, settings)
             if failure or not neighbours.were_loud():
                 return sample, failure
             if time.monotonic() > self.patience_ends:
