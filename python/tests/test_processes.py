@@ -274,7 +274,8 @@ def test_an_exception_that_cannot_travel_has_a_stand_in_that_names_it(pool, kind
 def test_what_ends_a_program_is_but_the_outcome_of_a_task(pool, how, kind):
     before = run(pool, tasks.pid)
     assert type(run(pool, tasks.leave, how)) is kind
-    assert run(pool, tasks.pid) == before
+    os.kill(before, 0)  # it is there; another one, that stood in for a waiting one, may have run the task
+    assert run(pool, tasks.pid)
 
 
 def test_no_memory_for_an_array_is_the_tasks_error(pool):
