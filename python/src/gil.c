@@ -89,8 +89,18 @@ static void take(void) {
     atomic_store_explicit(&held, 1, memory_order_relaxed);
 }
 
+/* PyGILState_Check() says yes to everybody once there has been a sub-interpreter. */
+static bool holds_lock(void) {
+    PyThreadState *own = PyGILState_GetThisThreadState();
+#if PY_VERSION_HEX >= 0x030d0000
+    return own && own == PyThreadState_GetUnchecked();
+#else
+    return own && own == _PyThreadState_UncheckedGet();
+#endif
+}
+
 gil_visit gil_enter(void) {
-    if (PyGILState_Check()) return (gil_visit){.took = false};
+    if (holds_lock()) return (gil_visit){.took = false};
     take();
     return (gil_visit){.took = true};
 }
