@@ -169,6 +169,7 @@ def script(tmp_path):
         mark = f'RUNIUM_TEST={uuid.uuid4().hex}'
         environment = dict(os.environ, **variables)
         environment['RUNIUM_TEST'] = mark.split('=')[1]
+        environment.pop('PYTHONUNBUFFERED', None)
         environment['PYTHONPATH'] = os.pathsep.join(entry for entry in sys.path if entry)
         process = subprocess.Popen([sys.executable, *options, str(path), *arguments], cwd=tmp_path, env=environment,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -116,7 +116,8 @@ class Recorder:
 
 
 @pytest.fixture(params=['multithreading', 'multiprocessing', 'the module itself'])
-def recorder(request):
+def recorder(request, capfd):
+    """After capfd: worker processes have the stdout that there is when they start."""
     if request.param == 'the module itself':
         yield Recorder(package)
         return
