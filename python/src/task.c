@@ -68,6 +68,7 @@ static PyObject *name_of(const task_object *task) {
     if (PyFunction_Check(task->function)) return Py_NewRef(((PyFunctionObject *)task->function)->func_name);
     PyObject *name = PyObject_GetAttrString(task->function, "__name__");
     if (name && PyUnicode_Check(name)) return name;
+    if (!name && PyErr_ExceptionMatches(PyExc_MemoryError)) return NULL;
     Py_XDECREF(name);
     PyErr_Clear();
     return PyUnicode_FromString(Py_TYPE(task->function)->tp_name);
