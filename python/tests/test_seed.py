@@ -103,11 +103,16 @@ MISPRINT = ('"Email was not sent.)', '"Email was not sent.")')
 
 
 class Recorder:
-    """The runtime, which also keeps the tasks: the examples drop all but the last."""
+    """The runtime, which also keeps the tasks: the examples drop all but the last. It opens with the first of them, within
+    the test: worker processes write to the stdout that there was when their runtime opened."""
 
-    def __init__(self, runtime):
-        self.runtime = runtime
+    def __init__(self, open_runtime):
+        self.open_runtime = open_runtime
         self.made = []
+
+    @functools.cached_property
+    def runtime(self):
+        return self.open_runtime()
 
     def new_task(self, *args, **kwargs):
         task = self.runtime.new_task(*args, **kwargs)
@@ -116,16 +121,15 @@ class Recorder:
 
 
 @pytest.fixture(params=['multithreading', 'multiprocessing', 'the module itself'])
-def recorder(request, capfd):
-    """After capfd: worker processes have the stdout that there is when they start."""
-    if request.param == 'the module itself':
-        yield Recorder(package)
-        return
+def recorder(request):
     if request.param == 'multiprocessing':
         pytest.importorskip('cloudpickle', reason='functions without a module travel by cloudpickle')
-    runtime = Runium(mode=request.param, max_workers=2, debug=False)
-    yield Recorder(runtime)
-    runtime.close()
+    if request.param == 'the module itself':
+        yield Recorder(lambda: package)
+    else:
+        recorder = Recorder(lambda: Runium(mode=request.param, max_workers=2, debug=False))
+        yield recorder
+        recorder.runtime.close()
 
 
 def run_example(text, recorder, notes, **supplied):
