@@ -175,6 +175,13 @@ RN_API rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer));
 RN_API rn_value rn_buffer(size_t size);
 #define RN_BUFFER_MAX ((size_t)1 << (sizeof(size_t) > 4 ? 40 : 30)) /* bytes: 1 TiB; 1 GiB in programs of 32 bits */
 
+/*
+ * Copies into a buffer, as memcpy() into its memory would; where nobody has touched that yet it takes half the time, for
+ * the pages come full and not zeroed, and what the system refuses is an error and not a signal.
+ * Returns   RN_OK; RN_INVALID: it would go beyond the end, and nothing was copied; RN_NO_MEMORY: a part was copied.
+ */
+RN_API int rn_buffer_write(rn_value buffer, size_t offset, const void *data, size_t size);
+
 /* A text that is not copied: for string literals only. Never fails. */
 #define rn_literal(text) rni_literal("" text "", sizeof(text) - 1)
 RN_API rn_value rni_literal(const char *text, size_t length);

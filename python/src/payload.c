@@ -23,7 +23,6 @@
 #define BESIDE ((size_t)16 * 1024)  /* memory that objects lend goes beside the pickle from here on */
 #define ALIGNMENT ((size_t)64)
 #define REPLY_ROOM ((size_t)4096)
-#define UNLOCKED ((size_t)1 << 20)  /* so much is copied without the interpreter's lock */
 #define LOOK_DEPTH 4                /* in containers, for large bytes */
 #define LOOK_WIDTH 32
 #define SCRATCH 2048
@@ -313,37 +312,44 @@ static void write_front(const struct packing *packing, char *to, size_t extents_
     }
 }
 
-static void write_all(const struct packing *packing, char *to, uint64_t *places) {
+static void set_places(const struct packing *packing, uint64_t *places) {
     size_t at = packing->memory_at;
     for (uint32_t i = 0; i < packing->head.count; i++) {
         places[i] = at;
-        memcpy(to + at, packing->pieces[i].memory, packing->pieces[i].size);
         at += aligned(packing->pieces[i].size);
     }
-    write_front(packing, to, packing->extents_at, places);
 }
 
-static rn_value make_bytes(const struct packing *packing, uint64_t *places) {
+static rn_value make_bytes(const struct packing *packing, const uint64_t *places) {
     char scratch[SCRATCH];
     char *bytes = packing->size <= sizeof scratch ? scratch : PyMem_Calloc(1, packing->size);
     if (!bytes) return rn_error(RN_NO_MEMORY, "out of memory");
-    write_all(packing, bytes, places);
+    write_front(packing, bytes, packing->extents_at, places);
+    for (uint32_t i = 0; i < packing->head.count; i++)
+        memcpy(bytes + places[i], packing->pieces[i].memory, packing->pieces[i].size);
     rn_value value = rn_bytes(bytes, packing->size);
     if (bytes != scratch) PyMem_Free(bytes);
     return value;
 }
 
-static rn_value make_buffer(const struct packing *packing, uint64_t *places) {
+static bool write_memory(const struct packing *packing, rn_value value, const uint64_t *places) {
+    bool is_good = true;
+    for (uint32_t i = 0; i < packing->head.count && is_good; i++)
+        is_good = rn_buffer_write(value, places[i], packing->pieces[i].memory, packing->pieces[i].size) == RN_OK;
+    return is_good;
+}
+
+static rn_value make_buffer(const struct packing *packing, const uint64_t *places) {
     rn_value value = rn_buffer(aligned(packing->size) + packing->head.reply_room);
     if (rn_is_error(value)) return value;
-    if (packing->size < UNLOCKED) {
-        write_all(packing, rn_as_buffer(value), places);
-        return value;
-    }
+    bool is_good;
+    write_front(packing, rn_as_buffer(value), packing->extents_at, places);
     Py_BEGIN_ALLOW_THREADS
-    write_all(packing, rn_as_buffer(value), places);
+    is_good = write_memory(packing, value, places);
     Py_END_ALLOW_THREADS
-    return value;
+    if (is_good) return value;
+    rn_drop(value);
+    return rn_error(RN_NO_MEMORY, "out of memory");
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -378,8 +384,10 @@ static bool pack(const struct packing *packing, const payload_content *content, 
     uint64_t few[16], *places = few;
     if (packing->head.count > sizeof few / sizeof *few) places = PyMem_Calloc(packing->head.count, sizeof *places);
     if (!places) return PyErr_NoMemory(), false;
-    if (!reply(packing, content->home, places, value))
+    if (!reply(packing, content->home, places, value)) {
+        set_places(packing, places);
         *value = packing->size < LARGE ? make_bytes(packing, places) : make_buffer(packing, places);
+    }
     if (places != few) PyMem_Free(places);
     if (!rn_is_error(*value)) return true;
     if (rn_error_code(*value) == RN_NO_MEMORY) PyErr_NoMemory();

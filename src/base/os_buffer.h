@@ -20,6 +20,9 @@ int rni_os_buffer_file(size_t size, rni_os_file_id *id);
 /* Whether a descriptor, which another process may have sent, is such a file: only then may it be mapped. */
 bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id);
 
+/* False: the system has no page for some of it. */
+bool rni_os_write_buffer(int fd, size_t offset, const void *data, size_t size);
+
 void *rni_os_map_buffer(int fd, size_t size); /* NULL if refused */
 void rni_os_unmap_buffer(void *pages, size_t size);
 

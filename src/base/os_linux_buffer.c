@@ -74,6 +74,19 @@ bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id) {
     return true;
 }
 
+bool rni_os_write_buffer(int fd, size_t offset, const void *data, size_t size) {
+    const char *next = data;
+    while (size > 0) {
+        ssize_t written = pwrite(fd, next, size, (off_t)offset);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return false;
+        next += written;
+        offset += (size_t)written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
 void *rni_os_map_buffer(int fd, size_t size) {
     if (rni_fault(RN_FAULT_MAPPING)) return NULL;
     void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

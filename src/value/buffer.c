@@ -123,6 +123,11 @@ void *rni_buffer_memory(const rni_buffer *buffer) { return buffer->memory; }
 
 size_t rni_buffer_size(const rni_buffer *buffer) { return buffer->size; }
 
+int rni_buffer_write(rni_buffer *buffer, size_t offset, const void *data, size_t size) {
+    if (offset > buffer->size || size > buffer->size - offset) return RN_INVALID;
+    return rni_os_write_buffer(buffer->fd, offset, data, size) ? RN_OK : RN_NO_MEMORY;
+}
+
 void rni_buffer_free(rni_buffer *buffer) {
     rni_mutex_lock(&table.lock);
     leave(buffer);

@@ -15,6 +15,7 @@ bool rni_buffer_adopt(int fd, rn_value *value);
 int rni_buffer_file(rn_value buffer); /* borrowed */
 void *rni_buffer_memory(const rni_buffer *buffer);
 size_t rni_buffer_size(const rni_buffer *buffer);
+int rni_buffer_write(rni_buffer *buffer, size_t offset, const void *data, size_t size); /* as rn_buffer_write() */
 void rni_buffer_free(rni_buffer *buffer); /* by its last owner */
 
 /* In the child of a fork: whoever held the lock is not here. */

@@ -203,6 +203,11 @@ void *rn_as_buffer(rn_value value) {
     return rni_buffer_memory(rni_value_pointer(value));
 }
 
+int rn_buffer_write(rn_value buffer, size_t offset, const void *data, size_t size) {
+    expect("rn_buffer_write", buffer, RN_BUFFER);
+    return rni_buffer_write(rni_value_pointer(buffer), offset, data, size);
+}
+
 size_t rn_length(rn_value value) {
     if (rn_kind(value) == RN_BUFFER) return rni_buffer_size(rni_value_pointer(value));
     if (rn_kind(value) != RN_BYTES) expect("rn_length", value, RN_TEXT);

@@ -136,6 +136,22 @@ TEST(the_last_owner_gives_the_memory_back) {
     assert_int_equal(rn_testing_held(RN_FAULT_MAPPING), held);
 }
 
+TEST(what_is_written_to_a_buffer_is_in_its_memory_and_nothing_goes_beyond_its_end) {
+    rn_value value = rn_buffer(10000);
+    char *bytes = rn_as_buffer(value);
+    assert_int_equal(rn_buffer_write(value, 9997, "end", 3), RN_OK);
+    assert_int_equal(rn_buffer_write(value, 0, "start", 5), RN_OK);
+    assert_int_equal(rn_buffer_write(value, 10000, "", 0), RN_OK);
+    assert_memory_equal(bytes, "start\0", 6);
+    assert_memory_equal(bytes + 9996, "\0end", 4);
+    assert_int_equal(rn_buffer_write(value, 9998, "end", 3), RN_INVALID);
+    assert_int_equal(rn_buffer_write(value, 10001, "", 0), RN_INVALID);
+    assert_int_equal(rn_buffer_write(value, 1, "", SIZE_MAX), RN_INVALID);
+    assert_memory_equal(bytes + 9996, "\0end", 4);
+    assert_misuse("rn_buffer_write: the value is of kind none, not buffer", (void)rn_buffer_write(rn_none(), 0, "", 0));
+    rn_drop(value);
+}
+
 TEST(reading_a_buffer_as_another_kind_stops_the_program) {
     rn_value value = rn_buffer(7);
     assert_misuse("rn_as_bytes: the value is of kind buffer, not bytes: buffer of 7 bytes", (void)rn_as_bytes(value));
