@@ -20,7 +20,12 @@ int rni_os_buffer_file(size_t size, rni_os_file_id *id);
 /* Whether a descriptor, which another process may have sent, is such a file: only then may it be mapped. */
 bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id);
 
-void *rni_os_map_buffer(int fd, size_t size); /* NULL if refused */
+/* NULL if refused. If all its pages are there, and not too many, they are mapped at once: so a process that is given a
+ * buffer does not fault at each of them. */
+void *rni_os_map_buffer(int fd, size_t size);
 void rni_os_unmap_buffer(void *pages, size_t size);
+
+/* Whether a page of shared memory that is touched for the first time can be refused, which would be a SIGBUS. */
+bool rni_os_promises_strictly(void);
 
 #endif

@@ -41,9 +41,9 @@ static bool open_lines(rni_process *process, int theirs[RNI_WORKER_FDS]) {
     process->tail.pipe = -1;
     process->crash = NULL;
     if (!rni_channel_make(&process->channel, theirs)) return false;
-    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES);
+    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES, RNI_OS_CRASH_BYTES);
     if (theirs[RNI_WORKER_RECORD] >= 0)
-        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
+        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, RNI_OS_CRASH_BYTES, false);
     return process->crash && rni_tail_open(&process->tail, &theirs[RNI_WORKER_STDERR]);
 }
 
@@ -237,6 +237,7 @@ static void note_death(rni_processes *processes, rni_process *process) {
     rni_tail_take(&process->tail, &processes->relay, true);
     rni_swap_seq_cst(&process->is_dead, 1); /* pairs with the loads in await_mail, and is_abandoned */
     rni_channel_nudge(&process->channel);
+    rni_store_release(&process->channel.is_gone, 1); /* pairs with stream.c */
     rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
     rni_os_wake(&processes->news, INT32_MAX);
 }
