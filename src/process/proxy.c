@@ -301,7 +301,7 @@ static enum reply take_through(rni_processes *processes, rni_process *process, r
     bool resumed = is_resumed(process, &reply, error);
     if (reply == FAILED) note_death(processes, process, turn, *error);
     if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
-    if (!rni_process_take(processes, process, turn->call.run, &stay.outer, error)) return FAILED;
+    if (!rni_process_take(processes, process, turn, &stay.outer, error)) return FAILED;
     stay.number = process->number;
     show_iteration(turn, turn->stage);
     bool is_new = process->group < 0;
