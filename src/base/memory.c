@@ -36,6 +36,22 @@ void rni_free(void *memory) {
     free(memory);
 }
 
+void *rni_alloc_large(size_t size) {
+    if (rni_fault(RN_FAULT_ALLOCATION)) return NULL;
+    return counted(rni_os_take_pages(size));
+}
+
+void rni_free_large(void *memory, size_t size) {
+    rni_fault_hold(RN_FAULT_ALLOCATION, -1);
+    rni_os_give_pages(memory, size);
+}
+
+/* The allocator learns it from a block of that size that comes and goes; untouched, it costs nothing. */
+void rni_memory_keep(size_t size) {
+    void *volatile memory = malloc(size);
+    free(memory);
+}
+
 _Noreturn void rni_misuse(const char *format, ...) {
     char text[512] = "runium: ";
     va_list arguments;

@@ -30,6 +30,10 @@ void rni_os_discard(void *pages, size_t size);
 #define RNI_HUGE_BYTES ((size_t)2 * 1024 * 1024)
 void rni_os_prefer_huge(void *pages, size_t size);
 
+/* Zeroed pages that begin at a multiple of RNI_HUGE_BYTES, huge ones as far as the system has them. NULL if refused. */
+void *rni_os_take_pages(size_t size);
+void rni_os_give_pages(void *pages, size_t size);
+
 /* Starts a thread that blocks every asynchronous signal. RN_OK, RN_NO_THREADS, or RN_NO_MEMORY. */
 typedef struct rni_os_thread { uint64_t id; } rni_os_thread;
 int rni_os_thread_start(rni_os_thread *thread, void *(*function)(void *), void *argument);

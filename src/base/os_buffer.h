@@ -23,7 +23,12 @@ bool rni_os_is_buffer_file(int fd, uint64_t *size, rni_os_file_id *id);
 /* False: the system has no page for some of it. */
 bool rni_os_write_buffer(int fd, size_t offset, const void *data, size_t size);
 
-void *rni_os_map_buffer(int fd, size_t size); /* NULL if refused */
+/* NULL if refused. If all its pages are there, and not too many, they are mapped at once: so a process that is given a
+ * buffer does not fault at each of them. */
+void *rni_os_map_buffer(int fd, size_t size);
 void rni_os_unmap_buffer(void *pages, size_t size);
+
+/* Whether a page of shared memory that is touched for the first time can be refused, which would be a SIGBUS. */
+bool rni_os_promises_strictly(void);
 
 #endif

@@ -45,17 +45,34 @@ void rni_os_wake(const void *word, int count) {
     errno = saved;
 }
 
-void *rni_os_map(size_t size, size_t align) {
-    if (rni_fault(RN_FAULT_MAPPING)) return NULL;
+/* size: whole pages. */
+static void *map_aligned(size_t size, size_t align, int flags) {
     size_t whole = size + align;
-    char *raw = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *raw = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (raw == MAP_FAILED) return NULL;
     char *start = (char *)(((uintptr_t)raw + align - 1) & ~(uintptr_t)(align - 1));
     if (start > raw) munmap(raw, (size_t)(start - raw));
     munmap(start + size, (size_t)(raw + whole - (start + size)));
-    rni_fault_hold(RN_FAULT_MAPPING, 1);
     return start;
 }
+
+void *rni_os_map(size_t size, size_t align) {
+    if (rni_fault(RN_FAULT_MAPPING)) return NULL;
+    void *start = map_aligned(size, align, MAP_NORESERVE);
+    if (start) rni_fault_hold(RN_FAULT_MAPPING, 1);
+    return start;
+}
+
+/* Whatever the size of a page is: none has more than 64 KiB. */
+static size_t whole_pages(size_t size) { return (size + 0xffff) & ~(size_t)0xffff; }
+
+void *rni_os_take_pages(size_t size) {
+    void *start = map_aligned(whole_pages(size), RNI_HUGE_BYTES, 0);
+    if (start) rni_os_prefer_huge(start, whole_pages(size));
+    return start;
+}
+
+void rni_os_give_pages(void *pages, size_t size) { munmap(pages, whole_pages(size)); }
 
 void rni_os_discard(void *pages, size_t size) { madvise(pages, size, MADV_DONTNEED); }
 

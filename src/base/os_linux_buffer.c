@@ -21,6 +21,8 @@
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define SEALS_AGAINST_WRITING (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
+#define POPULATED_MOST ((size_t)256 << 20) /* bytes: whoever then touches little has lost some 20 ms */
+
 static int make_file(void) {
     int fd = memfd_create("runium-buffer", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (fd >= 0 || errno != EINVAL) return fd;
@@ -33,8 +35,8 @@ static bool is_within_limit(size_t size) {
     return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur);
 }
 
-/* Whether a page that is touched for the first time can be refused, which would be a SIGBUS (vm.overcommit_memory). */
-static bool promises_strictly(void) {
+/* vm.overcommit_memory. */
+bool rni_os_promises_strictly(void) {
     char mode = '0';
     int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
@@ -45,7 +47,7 @@ static bool promises_strictly(void) {
 
 static bool give_size(int fd, size_t size) {
     if (!is_within_limit(size) || ftruncate(fd, (off_t)size) != 0) return false;
-    return !promises_strictly() || fallocate(fd, 0, 0, (off_t)size) == 0;
+    return !rni_os_promises_strictly() || fallocate(fd, 0, 0, (off_t)size) == 0;
 }
 
 int rni_os_buffer_file(size_t size, rni_os_file_id *id) {
@@ -87,9 +89,16 @@ bool rni_os_write_buffer(int fd, size_t offset, const void *data, size_t size) {
     return true;
 }
 
+/* Pages that are not there stay away: somebody may have asked for far more than he uses. */
+static bool is_worth_populating(int fd, size_t size) {
+    struct stat facts;
+    return size <= POPULATED_MOST && fstat(fd, &facts) == 0 && (uint64_t)facts.st_blocks * 512 >= size;
+}
+
 void *rni_os_map_buffer(int fd, size_t size) {
     if (rni_fault(RN_FAULT_MAPPING)) return NULL;
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int populate = is_worth_populating(fd, size) ? MAP_POPULATE : 0;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | populate, fd, 0);
     if (pages == MAP_FAILED) return NULL;
     rni_fault_hold(RN_FAULT_MAPPING, 1);
     return pages;

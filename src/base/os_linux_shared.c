@@ -18,9 +18,14 @@
 #include "base/fault.h"
 #include "base/memory.h"
 #include "base/os.h"
+#include "base/os_buffer.h"
 #include "base/os_shared.h"
 
 #define SEALS_OF_SIZE (F_SEAL_SHRINK | F_SEAL_GROW)
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; before it they come when they are touched */
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010 /* Linux 5.1 */
 #endif
@@ -39,37 +44,26 @@ void rni_os_wake_shared(const void *word) {
     errno = saved;
 }
 
-int rni_os_memory_file(size_t size) {
+int rni_os_memory_file(size_t size, size_t there) {
     if (rni_fault(RN_FAULT_MAPPING)) return -1;
     int fd = memfd_create("runium", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return -1;
-    if (ftruncate(fd, (off_t)size) == 0 && fallocate(fd, 0, 0, (off_t)size) == 0 &&
+    if (there < size && rni_os_promises_strictly()) there = size;
+    if (ftruncate(fd, (off_t)size) == 0 && fallocate(fd, 0, 0, (off_t)there) == 0 &&
         fcntl(fd, F_ADD_SEALS, SEALS_OF_SIZE) == 0)
         return fd;
     close(fd);
     return -1;
 }
 
-bool rni_os_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0; }
-
 bool rni_os_seal_to_others(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0; }
 
-bool rni_os_is_sealed(int fd, size_t size) {
-    struct stat facts;
-    int wanted = SEALS_OF_SIZE | F_SEAL_WRITE;
-    int seals = fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & wanted) == wanted && fstat(fd, &facts) == 0 && (uint64_t)facts.st_size == size;
-}
-
-void *rni_os_map_file(int fd, size_t size, bool writable) {
+void *rni_os_map_shared(int fd, size_t size, size_t there, bool writable) {
     if (rni_fault(RN_FAULT_MAPPING)) return NULL;
-    void *pages = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED | MAP_POPULATE, fd, 0);
-    return pages == MAP_FAILED ? NULL : pages;
-}
-
-void *rni_os_map_shared(int fd, size_t size, bool writable) {
-    void *pages = rni_os_map_file(fd, size, writable);
-    if (pages) madvise(pages, size, MADV_DONTFORK);
+    void *pages = mmap(NULL, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    if (pages == MAP_FAILED) return NULL;
+    madvise(pages, size, MADV_DONTFORK);
+    madvise(pages, there, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
     return pages;
 }
 

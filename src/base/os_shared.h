@@ -12,22 +12,16 @@
 void rni_os_wait_shared(const void *word, uint32_t expected, int64_t deadline_ns);
 void rni_os_wake_shared(const void *word);
 
-/* A memory file of that size, close-on-exec, all of it there (it never runs full under a writer), never to shrink or
- * grow. -1 if the system refuses. */
-int rni_os_memory_file(size_t size);
-
-/* Makes it read-only for ever: to be called when nobody has it mapped for writing. */
-bool rni_os_seal(int fd);
+/* A memory file of that size, close-on-exec, never to shrink or grow. Its first `there` bytes are there (they never run
+ * full under a writer); the others come when they are first touched, or are there as well where the system promises
+ * memory strictly. -1 if the system refuses. */
+int rni_os_memory_file(size_t size, size_t there);
 
 /* Lets nobody write to it, but through the mappings that there are. */
 bool rni_os_seal_to_others(int fd);
 
-/* Whether it is such a sealed one, of exactly that size: then what is read from it never changes or goes away. */
-bool rni_os_is_sealed(int fd, size_t size);
-
-void *rni_os_map_file(int fd, size_t size, bool writable); /* NULL if refused */
-/* As rni_os_map_file(), and forked children do not have it. */
-void *rni_os_map_shared(int fd, size_t size, bool writable);
+/* Forked children do not have it. The first `there` bytes are touched at once. NULL if refused. */
+void *rni_os_map_shared(int fd, size_t size, size_t there, bool writable);
 void rni_os_unmap(void *pages, size_t size);
 void rni_os_close(int fd); /* -1 is allowed */
 

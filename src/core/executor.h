@@ -53,6 +53,10 @@ typedef struct rni_executor {
     /* Whoever runs a turn, as rni_turn_work(), in another process; NULL: it is run where it is. */
     bool (*work)(struct rni_turn *turn);
 
+    /* Any thread: the number of the worker that the final hooks of a run belong to that waits; 0: to any. NULL: it is
+     * plan->last_worker, which is the executor's otherwise. No locks but the one that the virtual clock moves under. */
+    uint32_t (*home)(rn_runtime *runtime, const struct rni_plan *plan);
+
     /* A worker that took the run from a queue, in place of rni_run_execute(): runs it, and others that are queued behind
      * it with it if they are as plain. NULL: one at a time. Blocks; no locks. */
     void (*execute)(rn_runtime *runtime, rni_run *run);

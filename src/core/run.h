@@ -30,7 +30,7 @@ typedef struct rni_hooks {
 } rni_hooks;
 
 #define RNI_NAME_WORDS ((RN_NAME_MAX + 1) / 8)
-#define RNI_NO_SLOT UINT32_MAX
+#define RNI_NO_SLOT UINT16_MAX
 
 typedef struct rni_plan {
     /* A cache line of what the timers touch. */
@@ -40,8 +40,8 @@ typedef struct rni_plan {
     rni_a64 next_start;   /* a copy of due for the pending list */
     int64_t every;        /* 0: back to back */
     uint64_t times;       /* RN_ENDLESS, or how many iterations */
-    uint32_t slot;        /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
-    uint16_t last_worker; /* that ran the last iteration, plus 1; 0: none */
+    uint32_t last_worker; /* that ran the last iteration, plus 1; or its process, likewise (executor->home); 0: none */
+    uint16_t slot;        /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
     bool has_updated, has_outcome;
 
     rni_a64 born;

@@ -20,7 +20,7 @@ void rni_timers_init(rni_timers *timers, int64_t now) {
 
 static void link_into(rni_timers *timers, struct rni_plan *plan, uint32_t slot) {
     struct rni_plan **head = &timers->slots[slot];
-    plan->slot = slot;
+    plan->slot = (uint16_t)slot;
     plan->next = *head;
     plan->link = head;
     if (plan->next) plan->next->link = &plan->next;

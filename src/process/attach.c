@@ -7,15 +7,13 @@
 #include "value/buffer.h"
 #include "value/value.h"
 
-_Static_assert(1 + RNI_WIRE_BUFFERS < RNI_OS_FDS_MAX, "one more than a frame may have can be told from it");
+_Static_assert(RNI_WIRE_BUFFERS < RNI_OS_FDS_MAX, "one more than a frame may have can be told from it");
 
-int rni_attach_send(int socket, int file, const rni_wire_buffers *buffers) {
-    int fds[1 + RNI_WIRE_BUFFERS];
-    uint32_t count = 0;
-    if (file >= 0) fds[count++] = file;
-    for (uint32_t i = 0; i < buffers->count; i++) fds[count++] = rni_buffer_file(buffers->values[i]);
-    if (count == 0) return RN_OK;
-    int error = rni_os_send_packet(socket, "", 1, fds, count, false); /* telephone: the socket is empty */
+int rni_attach_send(int socket, const rni_wire_buffers *buffers) {
+    int fds[RNI_WIRE_BUFFERS];
+    if (buffers->count == 0) return RN_OK;
+    for (uint32_t i = 0; i < buffers->count; i++) fds[i] = rni_buffer_file(buffers->values[i]);
+    int error = rni_os_send_packet(socket, "", 1, fds, buffers->count, false); /* telephone: the socket is empty */
     return error == 0 || error == EPIPE ? RN_OK : RN_NO_MEMORY;
 }
 
@@ -42,21 +40,14 @@ static bool miss_all(uint32_t count, rni_wire_buffers *buffers) {
     return true;
 }
 
-bool rni_attach_receive(int socket, int *file, uint32_t count, rni_wire_buffers *buffers) {
+bool rni_attach_receive(int socket, uint32_t count, rni_wire_buffers *buffers) {
     char byte;
     int fds[RNI_OS_FDS_MAX];
-    uint32_t files = file != NULL, came = RNI_OS_FDS_MAX;
+    uint32_t came = RNI_OS_FDS_MAX;
     if (count > RNI_WIRE_BUFFERS) return false;
     int error = rni_os_receive_packet(socket, &byte, 1, fds, &came);
-    if (error == EMFILE && !file) return miss_all(count, buffers);
-    if (error || came != files + count) {
-        close_all(fds, came);
-        return false;
-    }
-    if (!adopt_all(fds + files, count, buffers)) {
-        close_all(fds, files);
-        return false;
-    }
-    if (file) *file = fds[0];
-    return true;
+    if (error == EMFILE) return miss_all(count, buffers);
+    if (!error && came == count) return adopt_all(fds, count, buffers);
+    close_all(fds, came);
+    return false;
 }

@@ -22,17 +22,38 @@ static unsigned char *make_room(rni_writer *writer, size_t length) {
     return at;
 }
 
+static void drop_values(rni_writer *writer) {
+    rni_wire_drop_buffers(&writer->buffers);
+    rni_wire_drop_buffers(&writer->larges);
+}
+
 void rni_writer_begin(rni_writer *writer, enum rni_frame frame) {
     writer->length = 0;
     writer->failed = writer->is_overfull = false;
-    rni_wire_drop_buffers(&writer->buffers);
+    drop_values(writer);
     rni_put_8(writer, (uint8_t)frame);
 }
 
 void rni_writer_free(rni_writer *writer) {
     rni_free(writer->bytes);
-    rni_wire_drop_buffers(&writer->buffers);
+    drop_values(writer);
     *writer = (rni_writer){0};
+}
+
+#define ROOM_KEPT ((size_t)256 * 1024) /* bytes: most frames have few */
+
+void rni_writer_sent(rni_writer *writer) {
+    drop_values(writer);
+    if (writer->room <= ROOM_KEPT) return;
+    rni_free(writer->bytes);
+    writer->bytes = NULL;
+    writer->room = 0;
+}
+
+uint64_t rni_writer_size(const rni_writer *writer) {
+    uint64_t size = writer->length;
+    for (uint32_t i = 0; i < writer->larges.count; i++) size += rn_length(writer->larges.values[i]);
+    return size;
 }
 
 static void put_number(rni_writer *writer, uint64_t number, unsigned size) {
@@ -58,7 +79,24 @@ static void add_buffer(rni_writer *writer, rn_value buffer) {
     if (!writer->is_overfull) writer->buffers.values[writer->buffers.count++] = rn_keep(buffer);
 }
 
+static bool goes_beside(const rni_writer *writer, rn_value value) {
+    enum rn_kind kind = rn_kind(value);
+    return (kind == RN_TEXT || kind == RN_BYTES) && rn_length(value) >= RNI_LARGE_BYTES &&
+           writer->larges.count < RNI_WIRE_BUFFERS;
+}
+
+static void put_beside(rni_writer *writer, rn_value value) {
+    rni_put_8(writer, (uint8_t)(RNI_BESIDE | (unsigned)rn_kind(value)));
+    rni_put_32(writer, writer->larges.count);
+    rni_put_64(writer, rn_length(value));
+    writer->larges.values[writer->larges.count++] = rn_keep(value);
+}
+
 bool rni_put_value(rni_writer *writer, rn_value value) {
+    if (goes_beside(writer, value)) {
+        put_beside(writer, value);
+        return true;
+    }
     size_t size = rni_wire_size(value);
     if (size == SIZE_MAX) return false;
     uint32_t number = writer->buffers.count;
@@ -117,9 +155,28 @@ void rni_take_text(rni_reader *reader, char *text, size_t size) {
     text[length] = '\0';
 }
 
+/* The next that came beside the frame. One for which there was no memory is the error that says so. */
+static rn_value take_beside(rni_reader *reader) {
+    rni_wire_buffers *larges = reader->larges;
+    unsigned kind = rni_take_8(reader) & ~RNI_BESIDE;
+    uint32_t number = rni_take_32(reader);
+    uint64_t length = rni_take_64(reader);
+    bool is_next = larges && number == larges->taken && number < larges->count && (kind == RN_TEXT || kind == RN_BYTES);
+    if (reader->failed || !is_next) {
+        reader->failed = true;
+        return rn_none();
+    }
+    rn_value value = larges->values[larges->taken++];
+    if (rni_is_error(value) || (rn_length(value) == length && rni_bytes_become(&value, (enum rn_kind)kind))) return value;
+    rni_drop(value);
+    reader->failed = true;
+    return rn_none();
+}
+
 rn_value rni_take_value(rni_reader *reader) {
     rn_value value = rn_none();
     size_t used = 0;
+    if (!reader->failed && reader->at < reader->end && *reader->at & RNI_BESIDE) return take_beside(reader);
     rni_wire_buffers none = {.count = 0}, *buffers = reader->buffers ? reader->buffers : &none;
     if (reader->failed || !rni_wire_read_beside(reader->at, (size_t)(reader->end - reader->at), buffers, &value, &used)) {
         reader->failed = true;
@@ -130,6 +187,7 @@ rn_value rni_take_value(rni_reader *reader) {
 }
 
 bool rni_reader_is_done(const rni_reader *reader) {
-    const rni_wire_buffers *buffers = reader->buffers;
-    return !reader->failed && reader->at == reader->end && (!buffers || buffers->taken == buffers->count);
+    const rni_wire_buffers *buffers = reader->buffers, *larges = reader->larges;
+    bool is_all_taken = (!buffers || buffers->taken == buffers->count) && (!larges || larges->taken == larges->count);
+    return !reader->failed && reader->at == reader->end && is_all_taken;
 }

@@ -15,6 +15,10 @@
  *
  * Numbers are little endian and unpadded. A reader that meets the end or a wrong byte fails once and for all and gives
  * zeros from then on; whoever reads asks once, at the end. Nothing read is used before that.
+ *
+ * A text or byte string of RNI_LARGE_BYTES or more is not among the bytes of a frame: it comes beside them (channel.h), is
+ * copied once, from the value of the sender's side to the ring and from there to the receiver's value. In the frame are
+ * RNI_BESIDE with its kind, 4 bytes number, and 8 length. They are numbered from 0, in the order in which they are read.
  */
 #ifndef RNI_PROCESS_FRAME_H
 #define RNI_PROCESS_FRAME_H
@@ -45,6 +49,9 @@ enum rni_frame {
     RNI_ASK_LOG
 };
 
+#define RNI_LARGE_BYTES ((size_t)16 * 1024)
+#define RNI_BESIDE 0x80u /* as the first byte of a value: no kind has that bit */
+
 /* A frame that is being written. Grows; is used again for the next. */
 typedef struct rni_writer {
     unsigned char *bytes;
@@ -52,10 +59,13 @@ typedef struct rni_writer {
     bool failed; /* no memory */
     bool is_overfull; /* more buffers than a frame may have */
     rni_wire_buffers buffers; /* of its values: it keeps them until it is sent */
+    rni_wire_buffers larges;  /* as well */
 } rni_writer;
 
 void rni_writer_begin(rni_writer *writer, enum rni_frame frame);
 void rni_writer_free(rni_writer *writer);
+void rni_writer_sent(rni_writer *writer); /* lets go of its values, and of memory that is not worth keeping */
+uint64_t rni_writer_size(const rni_writer *writer); /* with what goes beside it */
 void rni_put_8(rni_writer *writer, uint8_t number);
 void rni_put_32(rni_writer *writer, uint32_t number);
 void rni_put_64(rni_writer *writer, uint64_t number);
@@ -68,6 +78,7 @@ typedef struct rni_reader {
     const unsigned char *at, *end;
     bool failed;
     rni_wire_buffers *buffers; /* that came with the frame; NULL: it can have none */
+    rni_wire_buffers *larges;  /* likewise, as bytes: whether one is a text is not known yet */
 } rni_reader;
 
 uint8_t rni_take_8(rni_reader *reader);
@@ -77,6 +88,6 @@ bool rni_take_flag(rni_reader *reader);                               /* 0 or 1 
 const void *rni_take_bytes(rni_reader *reader, size_t *length);       /* in place; NULL if failed */
 void rni_take_text(rni_reader *reader, char *text, size_t size);      /* fails if it does not fit */
 rn_value rni_take_value(rni_reader *reader);                          /* yours; none if failed */
-bool rni_reader_is_done(const rni_reader *reader);                    /* nothing failed, nothing is left, no buffer either */
+bool rni_reader_is_done(const rni_reader *reader);                    /* nothing failed, nothing is left, also beside it */
 
 #endif

@@ -16,6 +16,7 @@
 #include "core/turn.h"
 #include "process/capsule.h"
 #include "process/channel.h"
+#include "process/home.h"
 #include "process/limits.h"
 #include "process/names.h"
 #include "process/overtime.h"
@@ -89,6 +90,7 @@ typedef struct rni_processes {
     rni_quarantine quarantine;
     rni_preparation preparation;
     rni_supply supply;   /* guarded */
+    rni_homing homing;   /* guarded */
     rni_recycling recycling;
     rni_memory_groups groups;
     int event;           /* wakes the watcher */
@@ -112,9 +114,9 @@ static inline rni_processes *rni_processes_of(rn_runtime *runtime) { return runt
 /* pool.c */
 const rni_executor *rni_process_executor(void);
 rn_value rni_process_make(rni_processes *processes, rni_process *process); /* a new one; with the lock held */
-/* Its thread uses it from now on, so that no other does: a process is there, the run (or NULL) is at work in it, and
- * *before is the one that was, and waits. */
-bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *run, rni_run **before, rn_value *error);
+/* Its thread uses it from now on, so that no other does: a process is there, the turn's run (without a turn: none) is at
+ * work in it, and *before is the one that was, and waits. */
+bool rni_process_take(rni_processes *processes, rni_process *process, const rni_turn *turn, rni_run **before, rn_value *error);
 void rni_process_close_lines(rni_process *process); /* what it shares with its host */
 void rni_process_kill(rni_processes *processes, rni_process *process);
 /* The other end of that. Afterwards it may be another thread's, if nobody uses it. */

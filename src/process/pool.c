@@ -41,9 +41,9 @@ static bool open_lines(rni_process *process, int theirs[RNI_WORKER_FDS]) {
     process->tail.pipe = -1;
     process->crash = NULL;
     if (!rni_channel_make(&process->channel, theirs)) return false;
-    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES);
+    theirs[RNI_WORKER_RECORD] = rni_os_memory_file(RNI_OS_CRASH_BYTES, RNI_OS_CRASH_BYTES);
     if (theirs[RNI_WORKER_RECORD] >= 0)
-        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, false);
+        process->crash = rni_os_map_shared(theirs[RNI_WORKER_RECORD], RNI_OS_CRASH_BYTES, RNI_OS_CRASH_BYTES, false);
     return process->crash && rni_tail_open(&process->tail, &theirs[RNI_WORKER_STDERR]);
 }
 
@@ -188,6 +188,7 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
     rni_os_close(process->memory);
     process->has_exceeded = rni_limits_bury(processes, process->number, process->group);
     rni_supply_ended(processes);
+    rni_home_changed(processes);
     process->is_ours_to_blame = rni_overtime_bury(process);
     rni_os_close(process->pidfd);
     rni_process_close_lines(process);
@@ -237,6 +238,7 @@ static void list(rni_processes *processes, struct rni_watched *watched) {
 static void note_death(rni_processes *processes, rni_process *process) {
     rni_tail_take(&process->tail, &processes->relay, true);
     rni_swap_seq_cst(&process->is_dead, 1); /* pairs with the loads in await_mail, and is_abandoned */
+    rni_store_release(&process->channel.is_gone, 1); /* pairs with stream.c */
     rni_channel_nudge(&process->channel);
     rni_add_acq_rel(&processes->news, 1); /* pairs with the load in rni_process_kill */
     rni_os_wake(&processes->news, INT32_MAX);
@@ -410,12 +412,14 @@ void rni_process_tell(rni_processes *processes, rni_process *process) {
     rni_store_relaxed(&process->channel.out->told, bits); /* it says all by itself: nothing else is published by it */
 }
 
-bool rni_process_take(rni_processes *processes, rni_process *process, rni_run *run, rni_run **before, rn_value *error) {
+bool rni_process_take(rni_processes *processes, rni_process *process, const rni_turn *turn, rni_run **before, rn_value *error) {
     rni_mutex_lock(&processes->lock);
+    if (turn) rni_home_come(processes, process, turn);
     bool is_up = process->is_up || rni_supply_process(processes, process, error);
+    if (is_up && turn) rni_home_settle(process, turn);
     if (is_up) {
         *before = process->run;
-        process->run = run;
+        process->run = turn ? turn->call.run : NULL;
         process->users++;
         rni_store_relaxed(&process->waits, 0);
         rni_process_tell(processes, process);
@@ -448,6 +452,7 @@ void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run 
     process->users--;
     rni_store_relaxed(&process->waits, before != NULL); /* for the run that has ended */
     rni_process_tell(processes, process);
+    rni_home_changed(processes);
     rni_supply_idle(processes, process);
     rni_mutex_unlock(&processes->lock);
 }
@@ -497,6 +502,7 @@ __attribute__((constructor)) static void fill_table(void) {
     table.accept = accept;
     table.work = rni_process_work;
     table.execute = rni_process_execute;
+    table.home = rni_home_thread;
     table.told = told;
     table.forget = rni_process_forget;
     table.stats = stats;

@@ -79,16 +79,17 @@ static rn_value send_turn(rni_process *process, rni_turn *turn) {
     if (!rni_is_none(error)) return error;
     put_turn(frame, process, turn);
     error = put_values(frame, turn);
+    unsigned long long size = rni_writer_size(frame);
     int code = rni_is_none(error) ? rni_channel_send(&process->channel) : RN_OK;
     if (code != RN_OK)
-        error = rn_error(code, ".arg cannot be sent to a worker process: %zu bytes", frame->length);
+        error = rn_error(code, ".arg cannot be sent to a worker process: %llu bytes", size);
     if (!rni_is_none(error)) process->names.told = told;
     return error;
 }
 
 /* ---- what comes back ---- */
 
-enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, REPLACED, GONE, GOES_ON };
+enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, REPLACED, GONE, DIED, GOES_ON };
 
 #define TRIES 3 /* of a turn whose process dies before it has begun it */
 
@@ -194,7 +195,7 @@ static enum reply take_end(rni_reader *reader, rni_turn *turn, rn_value *error) 
 static enum reply take_frame(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
     rni_reader reader;
     bool waits;
-    if (!rni_channel_read(&process->channel, &reader)) return GONE;
+    if (!rni_channel_read(&process->channel, &reader)) return process->channel.is_cut ? DIED : GONE;
     uint8_t frame = rni_take_8(&reader);
     if (frame == RNI_ENDED) return take_end(&reader, turn, error);
     if (frame != RNI_STAGE) return rni_process_serve(processes, process, turn, frame, &reader) ? GOES_ON : GONE;
@@ -240,14 +241,15 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
             process->died_below = true;
             return FAILED;
         }
-        if (!rni_process_await_mail(process, -1)) {
+        bool has_mail = rni_process_await_mail(process, -1);
+        enum reply reply = has_mail ? take_frame(processes, process, turn, error) : DIED;
+        if (reply == DIED) {
             bool begun = has_begun(process, message);
             rni_drop(*error);
             *error = rni_limits_judge(process, turn, rni_process_bury(processes, process));
             if (begun) note_death(processes, process, turn, *error);
             return begun ? FAILED : NOT_BEGUN;
         }
-        enum reply reply = take_frame(processes, process, turn, error);
         if (reply == GONE) rni_drop(*error);
         if (reply == GONE) *error = rni_process_broken(processes, process);
         if (reply == GONE) note_death(processes, process, turn, *error);
@@ -311,7 +313,7 @@ static enum reply take_through(rni_processes *processes, rni_process *process, r
     if (reply == FAILED) note_death(processes, process, turn, *error);
     if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
     if (rni_prepare_refuses(processes, process, error)) return FAILED;
-    if (!rni_process_take(processes, process, turn->call.run, &stay.outer, error)) return FAILED;
+    if (!rni_process_take(processes, process, turn, &stay.outer, error)) return FAILED;
     enum rni_prepared prepared = rni_prepare(processes, process, error);
     if (prepared != RNI_PREPARED) return prepared == RNI_PREPARE_AGAIN ? NOT_BEGUN : FAILED;
     stay.number = process->number;

@@ -150,6 +150,13 @@ static int await_for(rni_process *process, rni_run *run, int64_t timeout, rn_val
     return code;
 }
 
+static void say_waits(rni_processes *processes, rni_process *process) {
+    rni_mutex_lock(&processes->lock);
+    rni_store_relaxed(&process->waits, 1);
+    rni_home_changed(processes);
+    rni_mutex_unlock(&processes->lock);
+}
+
 static bool serve_wait(rni_process *process, rni_turn *turn, rni_reader *reader) {
     uint64_t number = rni_take_64(reader);
     int64_t timeout = (int64_t)rni_take_64(reader);
@@ -157,7 +164,7 @@ static bool serve_wait(rni_process *process, rni_turn *turn, rni_reader *reader)
     if (!held || !rni_reader_is_done(reader)) return false;
     rn_value error = rni_none();
     uint32_t of = process->number;
-    rni_store_relaxed(&process->waits, 1);
+    say_waits(rni_processes_of(turn->call.runtime), process);
     int code = await_for(process, rni_future_run(held->future, "rn_wait"), timeout, &error);
     if (!rni_process_is(process, of)) { /* it died in a run that was inlined in this wait */
         if (code == RN_DEADLOCK) rni_drop(error);

@@ -43,7 +43,7 @@ static void wake_row(rni_supply *supply) {
     rni_os_wake(&supply->word, INT32_MAX);
 }
 
-static void exchange(rni_process *one, rni_process *other) {
+void rni_supply_exchange(rni_process *one, rni_process *other) {
     rni_process between = *one;
     *one = *other;
     *other = between;
@@ -53,7 +53,7 @@ void rni_supply_idle(rni_processes *processes, rni_process *process) {
     rni_supply *supply = &processes->supply;
     rni_stranded *first = supply->first;
     if (!first || !process->is_up || process->users > 0) return;
-    exchange(process, first->slot);
+    rni_supply_exchange(process, first->slot);
     leave_row(supply, first);
     wake_row(supply);
 }
@@ -63,7 +63,7 @@ static bool borrow(rni_processes *processes, rni_process *process) {
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *other = &processes->all[i];
         if (!other->is_up || other->users > 0 || rni_load_relaxed(&other->is_dead)) continue;
-        exchange(process, other);
+        rni_supply_exchange(process, other);
         return true;
     }
     return false;

@@ -51,6 +51,9 @@ bool rni_supply_process(struct rni_processes *processes, struct rni_process *pro
 /* With the lock held: the thread of the process does not need it now. It may be another's afterwards. */
 void rni_supply_idle(struct rni_processes *processes, struct rni_process *process);
 
+/* With the lock held: two threads whose processes lie idle exchange them. */
+void rni_supply_exchange(struct rni_process *one, struct rni_process *other);
+
 /* With the lock held: a process has ended, so that there may be room for another. */
 void rni_supply_ended(struct rni_processes *processes);
 

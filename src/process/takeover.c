@@ -15,6 +15,7 @@
 #include "base/os_crash.h"
 #include "base/os_shared.h"
 #include "process/zygote.h"
+#include "value/value.h"
 
 struct worker {
     int pid;
@@ -204,6 +205,7 @@ static void begin(void) {
     rni_os_continue_on(zygote.calls);
     rni_os_crash_prepare();
     say_up();
+    rni_memory_keep(RNI_VALUE_LARGE);
     bury_all(); /* a constructor's child may have ended before anybody watched */
     loop();
 }

@@ -131,8 +131,9 @@ void rni_worker_send_end(rni_turn *turn, bool waits) {
     rni_writer_begin(frame, RNI_ENDED);
     rni_put_8(frame, 0);
     put_state(frame, turn, waits);
+    unsigned long long size = rni_writer_size(frame);
     if (rni_channel_send(&rni_worker.channel) == RN_OK) return;
-    rni_worker_send_refusal(rn_error(RN_TOO_LARGE, "the result cannot be sent: %zu bytes", frame->length));
+    rni_worker_send_refusal(rn_error(RN_TOO_LARGE, "the result cannot be sent: %llu bytes", size));
 }
 
 void rni_worker_begin_turn(rni_turn *turn, rni_run *run, const rni_order *order) {
@@ -263,7 +264,7 @@ static bool is_entry(uintptr_t function) {
 }
 
 static void watch_crashes(int fd) {
-    rni_os_crash *record = rni_os_map_shared(fd, RNI_OS_CRASH_BYTES, true);
+    rni_os_crash *record = rni_os_map_shared(fd, RNI_OS_CRASH_BYTES, RNI_OS_CRASH_BYTES, true);
     rni_os_close(fd);
     if (!record) exit(NO_CHANNEL);
     rni_os_crash_watch(record, (uintptr_t)rni_turn_work, is_entry);

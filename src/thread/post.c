@@ -9,7 +9,8 @@
 #include "thread/pool.h"
 
 static rni_worker *addressee(rni_pool *pool, const rni_plan *plan) {
-    uint32_t number = plan->last_worker;
+    const rni_executor *executor = pool->runtime->executor;
+    uint32_t number = executor->home ? executor->home(pool->runtime, plan) : plan->last_worker; /* GCOVR_EXCL_BR_LINE: as in turns */
     if (number == 0 || number > pool->threads_max) return NULL;
     return rni_load_acquire(&pool->workers[number - 1]); /* pairs with rni_pool_start_thread */
 }

@@ -38,15 +38,42 @@ rn_value rn_float(double value) {
     return plain(RN_FLOAT, bits);
 }
 
-static rn_value blob_of(enum rn_kind kind, const void *data, size_t length) {
+static size_t size_of_text(size_t length) { return sizeof(struct text_blob) + length + 1; }
+
+static struct text_blob *alloc_text(size_t length) {
+    return length < RNI_VALUE_LARGE ? rni_alloc(size_of_text(length)) : rni_alloc_large(size_of_text(length));
+}
+
+static void free_text(struct text_blob *blob, size_t length) {
+    if (length < RNI_VALUE_LARGE) rni_free(blob);
+    else rni_free_large(blob, size_of_text(length));
+}
+
+static rn_value blank(enum rn_kind kind, size_t length, void **data) {
+    *data = NULL;
     if (length > RN_LENGTH_MAX)
         return rn_error(RN_TOO_LARGE, "%zu bytes of %s: at most %lu are accepted", length, rn_kind_name(kind),
                         (unsigned long)RN_LENGTH_MAX);
-    struct text_blob *blob = rni_alloc(sizeof *blob + length + 1);
+    struct text_blob *blob = alloc_text(length);
     if (!blob) return rni_error_no_memory();
-    if (length > 0) memcpy(blob->data, data, length);
     blob->data[length] = '\0';
+    *data = blob->data;
     return counted(kind, (uint32_t)length, &blob->blob);
+}
+
+static rn_value blob_of(enum rn_kind kind, const void *data, size_t length) {
+    void *copy;
+    rn_value value = blank(kind, length, &copy);
+    if (copy && length > 0) memcpy(copy, data, length);
+    return value;
+}
+
+rn_value rni_bytes_blank(size_t length, void **data) { return blank(RN_BYTES, length, data); }
+
+bool rni_bytes_become(rn_value *value, enum rn_kind kind) {
+    if (kind == RN_TEXT && memchr(rn_as_bytes(*value), '\0', rn_length(*value))) return false;
+    value->kind = (value->kind & ~RNI_KIND) | (uint32_t)kind;
+    return true;
 }
 
 rn_value rn_text(const char *text) {
@@ -69,13 +96,13 @@ rn_value rn_textf(const char *format, ...) {
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    struct text_blob *blob = length < 0 ? NULL : rni_alloc(sizeof *blob + (size_t)length + 1);
+    struct text_blob *blob = length < 0 ? NULL : alloc_text((size_t)length);
     if (blob) (void)vsnprintf(blob->data, (size_t)length + 1, format, again);
     va_end(again);
     if (length < 0) return rn_error(RN_INVALID, "rn_textf: \"%s\" cannot be formatted", format);
     if (!blob) return rni_error_no_memory();
     if (strlen(blob->data) == (size_t)length) return counted(RN_TEXT, (uint32_t)length, &blob->blob);
-    rni_free(blob);
+    free_text(blob, (size_t)length);
     return rn_error(RN_INVALID, "rn_textf: \"%s\" gives a NUL inside the text; rn_bytes() takes any bytes", format);
 }
 
@@ -125,8 +152,10 @@ static void destroy_blob(rn_value value) {
     if (rn_kind(value) == RN_POINTER) {
         struct pointer_blob *owned = blob;
         owned->destroy(owned->pointer);
+        rni_free(blob);
+        return;
     }
-    rni_free(blob);
+    free_text(blob, value.aux);
 }
 
 void rn_drop(rn_value value) {

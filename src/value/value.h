@@ -52,6 +52,15 @@ static inline void rni_drop(rn_value value) {
     if (value.kind & RNI_COUNTED) rn_drop(value);
 }
 
+/* From this length on texts and bytes have pages of their own: huge ones, where there are such, for a tenth of the time. */
+#define RNI_VALUE_LARGE ((size_t)4 << 20)
+
+/* Bytes of that length to be written to *data before anybody else has the value; or the error that says why not. */
+rn_value rni_bytes_blank(size_t length, void **data);
+
+/* Bytes that have one owner become a text, if no NUL is in them. False: one is. kind: RN_TEXT, or RN_BYTES: nothing is done. */
+bool rni_bytes_become(rn_value *value, enum rn_kind kind);
+
 /* Errors that need no memory. */
 rn_value rni_error_no_memory(void);
 rn_value rni_error_timed_out(void);

@@ -72,6 +72,21 @@ MODELS = {
             'NEVER_REVOKES': '-DRUNS=2 -DHANGS=1',
         },
     },
+    'stream': {
+        'id': 'P1 stream',
+        'searches': [
+            ('the worker sends twice what is larger than the ring', ''),
+            ('the host does', '-DUP=0'),
+            ('the worker sends what fits', '-DPIECES=3 -DRING=3 -DMESSAGES=3'),
+            ('the host does', '-DUP=0 -DPIECES=3 -DRING=3 -DMESSAGES=3'),
+        ],
+        'torture': [
+            ('the worker sends three times as much', '-DPIECES=7 -DRING=3 -DMESSAGES=3'),
+            ('the host does', '-DUP=0 -DPIECES=7 -DRING=3 -DMESSAGES=3'),
+        ],
+        'small': '',
+        'small_of': {},
+    },
 }
 
 

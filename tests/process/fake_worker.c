@@ -27,16 +27,16 @@ static int news_event = -1;
 
 /* ---- where the host maps things ---- */
 
-void *__real_rni_os_map_shared(int fd, size_t size, bool writable);
-void *__wrap_rni_os_map_shared(int fd, size_t size, bool writable);
+void *__real_rni_os_map_shared(int fd, size_t size, size_t there, bool writable);
+void *__wrap_rni_os_map_shared(int fd, size_t size, size_t there, bool writable);
 
 static ino_t file_of(int fd) {
     struct stat facts;
     return fstat(fd, &facts) == 0 ? facts.st_ino : 0;
 }
 
-void *__wrap_rni_os_map_shared(int fd, size_t size, bool writable) {
-    void *pages = __real_rni_os_map_shared(fd, size, writable);
+void *__wrap_rni_os_map_shared(int fd, size_t size, size_t there, bool writable) {
+    void *pages = __real_rni_os_map_shared(fd, size, there, writable);
     pthread_mutex_lock(&mutex);
     mappings[mapping_count % MAPPINGS_MAX].address = pages;
     mappings[mapping_count++ % MAPPINGS_MAX].file = file_of(fd);
@@ -203,9 +203,22 @@ void __wrap_rni_os_wake_shared(const void *word) {
     play(word);
 }
 
+enum { PATIENCE = 40 }; /* waits of a millisecond */
+
+/* One that says nothing any more, say in the middle of a message, is as one whose task never ends: somebody ends it. */
+static void end_silent(const void *word) {
+    struct fake *fake = begin_play(word);
+    if (!fake) return;
+    fake->waited = fake->waited_at == fake->steps ? fake->waited + 1 : 0;
+    fake->waited_at = fake->steps;
+    if (fake->waited > PATIENCE) fake_die(fake, 9);
+    end_play(fake);
+}
+
 /* Nobody sleeps for long: a page that is watched is none that the kernel could read the word in. */
 void __wrap_rni_os_wait_shared(const void *word, uint32_t expected, int64_t deadline_ns) {
     play(word);
+    end_silent(word);
     int64_t soon = rni_os_now() + RN_MILLISECONDS(1);
     __real_rni_os_wait_shared(word, expected, deadline_ns < 0 || deadline_ns > soon ? soon : deadline_ns);
 }

@@ -18,6 +18,7 @@ struct fake {
     uint32_t number;
     bool is_dead, is_playing;
     unsigned steps;           /* messages since it began */
+    unsigned waited, waited_at; /* how often somebody waited for its word in vain, and after which message */
 
     /* The player's: where its turn stands. */
     uint8_t stage;

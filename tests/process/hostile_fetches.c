@@ -37,7 +37,8 @@ static bool is_watched(const void *address) {
 
 /* The words that may be read again. */
 static bool is_exception(size_t at) {
-    return IS_IN(word, at) || IS_IN(count, at) || IS_IN(begun, at) || IS_IN(done, at) || IS_IN(since, at);
+    return IS_IN(word, at) || IS_IN(count, at) || IS_IN(begun, at) || IS_IN(done, at) || IS_IN(since, at) ||
+           IS_IN(put, at) || IS_IN(taken, at);
 }
 
 static void note_fetch(size_t at, size_t size) {

@@ -11,6 +11,7 @@
  *
  *     hostile_frames [--canary] [--frames=N]     the figure comes last; the canary takes one refusal for another
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,8 +264,26 @@ static void of_length(struct fake *fake, uint64_t length) {
 
 static void of_no_length(struct fake *fake) { of_length(fake, 0); }
 static void of_negative_length(struct fake *fake) { of_length(fake, UINT64_MAX - 7); }
-static void of_length_without_file(struct fake *fake) { of_length(fake, RNI_INLINE_BYTES + 1); }
 static void of_too_great_length(struct fake *fake) { of_length(fake, (uint64_t)RNI_FRAME_MAX + 1); }
+
+/* A good end, and so many byte strings beside it that no value names, all but the first of one byte. */
+static void with_beside(struct fake *fake, uint32_t count, uint64_t length, uint64_t put) {
+    rni_mailbox *out = fake->channel.out;
+    struct state state = good_end();
+    put_ended(fake, &state);
+    send(fake);
+    rni_store_relaxed(&out->larges, count);
+    for (uint32_t i = 0; i < count && i < RNI_WIRE_BUFFERS; i++) rni_store_relaxed(&out->large_lengths[i], i == 0 ? length : 1);
+    rni_store_relaxed(&out->put, rni_load_relaxed(&out->put) + put);
+}
+
+static void unnamed_beside(struct fake *fake) { with_beside(fake, 1, 100, 100); }
+static void too_many_beside(struct fake *fake) { with_beside(fake, RNI_WIRE_BUFFERS + 1, 100, 107); }
+static void too_long_beside(struct fake *fake) { with_beside(fake, 1, (uint64_t)RNI_FRAME_MAX + 1, 100); }
+static void too_long_in_sum(struct fake *fake) { with_beside(fake, 2, RNI_FRAME_MAX, 100); }
+static void longer_than_any(struct fake *fake) { with_beside(fake, 1, UINT64_MAX - 3, 100); }
+static void more_than_the_ring(struct fake *fake) { with_beside(fake, 1, 100, RNI_RING_BYTES + 1); }
+static void counts_backwards(struct fake *fake) { with_beside(fake, 1, 100, UINT64_MAX); }
 
 static struct refusal refusals[] = {
     {"an unknown kind", false, 1, unknown_kind},
@@ -299,7 +318,13 @@ static struct refusal refusals[] = {
     {"files beyond number", true, 1, files_beyond_number},
     {"a message of no length", false, 1, of_no_length},
     {"a message of negative length", false, 1, of_negative_length},
-    {"a large message without its file", false, 1, of_length_without_file},
+    {"bytes beside it that no value names", false, 1, unnamed_beside},
+    {"more beside it than there may be", false, 1, too_many_beside},
+    {"too many bytes beside it", false, 1, too_long_beside},
+    {"too many bytes in sum", false, 1, too_long_in_sum},
+    {"a length beyond all numbers", false, 1, longer_than_any},
+    {"more in the ring than fits", false, 1, more_than_the_ring},
+    {"a ring that runs backwards", false, 1, counts_backwards},
     {"a message of too great a length", false, 1, of_too_great_length},
 };
 
@@ -362,7 +387,8 @@ static uint64_t odd_number(void) {
 }
 
 static rn_value some_value(void) {
-    static const char bytes[9000];
+    static const char bytes[9000], large[400000]; /* two of them fit into the ring: nobody takes them out meanwhile */
+    if (roll_below(&dice, 512) == 0) return rn_bytes(large, RNI_LARGE_BYTES + (size_t)roll_below(&dice, sizeof large / 2));
     switch (roll_below(&dice, 8)) {
     case 0: return rn_none();
     case 1: return rn_int((int64_t)odd_number());
@@ -459,7 +485,7 @@ static void scribble(struct fake *fake) {
     rni_mailbox *out = fake->channel.out;
     unsigned char *bytes = (unsigned char *)out;
     for (uint64_t changes = roll_below(&dice, 6); changes > 0; changes--) {
-        size_t at = (size_t)(roll_below(&dice, 3) ? roll_below(&dice, 192) : roll_below(&dice, sizeof *out));
+        size_t at = (size_t)(roll_below(&dice, 3) ? roll_below(&dice, offsetof(rni_mailbox, told_in_batch) + 64) : roll_below(&dice, sizeof *out));
         if (at / 4 == 0) continue; /* the futex: without it the message is not seen, and the host waits as for any that hangs */
         uint64_t number = odd_number();
         memcpy(bytes + at, &number, sizeof *out - at < 8 ? sizeof *out - at : 1 + (size_t)roll_below(&dice, 8));
@@ -534,6 +560,13 @@ static void check_mutations(uint64_t wanted) {
 
 /* ---- fetches ---- */
 
+/* That comes beside its frame. */
+static rn_value large_text(void) {
+    static char text[50000];
+    memset(text, 't', sizeof text - 1);
+    return rn_text(text);
+}
+
 /* A frame of each kind in turn, none of them wrong. */
 static void play_honestly(struct fake *fake, uint8_t kind, rni_reader *reader) {
     struct state state = good_end();
@@ -551,7 +584,8 @@ static void play_honestly(struct fake *fake, uint8_t kind, rni_reader *reader) {
         put_state(begin(fake, RNI_STAGE), &state);
         break;
     default:
-        state.outcome = fake->steps % 16 == 7 ? rn_text("a text") : rn_error(OWN_ERROR, "an error");
+        state.outcome = fake->steps % 16 != 7 ? rn_error(OWN_ERROR, "an error") :
+                        fake->steps % 32 == 7 ? rn_text("a text") : large_text();
         put_ended(fake, &state);
         rn_drop(state.outcome);
     }

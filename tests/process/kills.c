@@ -20,7 +20,7 @@
 
 #include "ledger.h"
 
-enum { RUNS_MAX = 1000000, ROUND = 500, SLOTS = 64 };
+enum { RUNS_MAX = 1000000, ROUND = 500, SLOTS = 64, LARGE = 2500000 };
 
 struct ledger {
     atomic_uint executions[RUNS_MAX], ends[RUNS_MAX];
@@ -36,20 +36,35 @@ static int64_t length_of(int64_t number) {
     return number * 7919 % (number % 16 == 3 ? 60000 : 600);
 }
 
+/* Some runs have an argument that takes its time, and return it: their process may die while it is on its way. */
+static rn_value value_for(int64_t number) {
+    static int64_t bytes[LARGE / 8];
+    bytes[0] = bytes[LARGE / 8 - 1] = number;
+    return number % 61 == 5 ? rn_bytes(bytes, sizeof bytes) : rn_int(number);
+}
+
+/* Negative: it is no such value. */
+static int64_t number_of(rn_value value) {
+    if (rn_kind(value) == RN_INT) return rn_as_int(value);
+    if (rn_kind(value) != RN_BYTES || rn_length(value) != LARGE / 8 * 8) return -1;
+    const int64_t *bytes = rn_as_bytes(value);
+    return bytes[0] == bytes[LARGE / 8 - 1] ? bytes[0] : -1;
+}
+
 static rn_value work(rn_call *call) {
-    int64_t number = rn_as_int(rn_arg(call));
+    int64_t number = number_of(rn_arg(call));
     int64_t length = length_of(number);
     atomic_fetch_add(&ledger->executions[number], 1);
     atomic_store(&ledger->at_work[getpid() % SLOTS], getpid());
     for (volatile int64_t i = 0; i < length; i++) {
     }
-    return rn_int(number);
+    return rn_keep(rn_arg(call));
 }
 
 static rn_value note_end(rn_call *call, rn_value success, rn_value error) {
     (void)success;
     (void)error;
-    atomic_fetch_add(&ledger->ends[rn_as_int(rn_arg(call))], 1);
+    atomic_fetch_add(&ledger->ends[number_of(rn_arg(call))], 1);
     return rn_none();
 }
 
@@ -99,7 +114,7 @@ static bool play_round(rn_runtime *runtime, struct tally *tally) {
     uint64_t first = tally->runs;
     if (first + ROUND > RUNS_MAX) return false;
     for (uint64_t i = 0; i < ROUND; i++)
-        futures[i] = rn_run(runtime, work, .arg = rn_int((int64_t)(first + i)), .on_finished = has_end(i) ? note_end : NULL);
+        futures[i] = rn_run(runtime, work, .arg = value_for((int64_t)(first + i)), .on_finished = has_end(i) ? note_end : NULL);
     for (uint64_t i = 0; i < ROUND; i++) {
         rn_value result = rn_result(futures[i]);
         unsigned executions = atomic_load(&ledger->executions[first + i]);
@@ -108,7 +123,7 @@ static bool play_round(rn_runtime *runtime, struct tally *tally) {
         unsigned ends = atomic_load(&ledger->ends[first + i]);
         tally->twice += executions > 1 || ends > 1;
         tally->lost += !has_crashed && (executions == 0 || ends != has_end(i));
-        tally->wrong += !has_crashed && (rn_kind(result) != RN_INT || rn_as_int(result) != (int64_t)(first + i));
+        tally->wrong += !has_crashed && number_of(result) != (int64_t)(first + i);
         rn_release(futures[i]);
     }
     tally->runs += ROUND;

@@ -5,6 +5,7 @@
  *   a run        from the idle worker's waking over the run and its answer to its sleep
  *   a start      from the worker's birth in the zygote's fork to its first run
  *   an end       from the message that says so to the worker's exit
+ *   a large run  as a run, with an argument and a result that go through the ring
  *   a fork       of the zygote, from the death of one worker over the request for the next to its answer
  *
  * The ledger (see kills.c) is the judge: no run is lost, none is executed twice, none hangs, none has a wrong result, and only a run
@@ -199,11 +200,24 @@ static rn_runtime *host;
 static int64_t next_run;
 static uint64_t crashed;
 
+static bool is_large; /* the runs: what they carry goes through the ring, just so */
+
+static rn_value value_for(int64_t number) {
+    static int64_t bytes[17000 / 8];
+    bytes[0] = number;
+    return is_large ? rn_bytes(bytes, sizeof bytes) : rn_int(number);
+}
+
+static int64_t number_of(rn_value value) {
+    if (rn_kind(value) == RN_INT) return rn_as_int(value);
+    return rn_kind(value) == RN_BYTES ? *(const int64_t *)rn_as_bytes(value) : -1;
+}
+
 static rn_value work(rn_call *call) {
-    int64_t number = rn_as_int(rn_arg(call));
+    int64_t number = number_of(rn_arg(call));
     atomic_fetch_add(&ledger->executions[number], 1);
     atomic_store(&ledger->process, getpid());
-    return rn_int(number * 3 + 1);
+    return rn_kind(rn_arg(call)) == RN_INT ? rn_int(number * 3 + 1) : rn_keep(rn_arg(call));
 }
 
 static rn_value whose_child(rn_call *call) {
@@ -232,14 +246,14 @@ static struct who who_works(void) {
     return (struct who){0, 0};
 }
 
-static rn_future *start_run(void) { return rn_run(host, work, .arg = rn_int(next_run++)); }
+static rn_future *start_run(void) { return rn_run(host, work, .arg = value_for(next_run++)); }
 
 /* may_crash: it may have been at work in the one that was killed. True: it was. */
 static bool judge(rn_future *future, int64_t number, bool may_crash, const char *path, uint64_t steps) {
     rn_value result = rn_result(future);
     unsigned executions = atomic_load(&ledger->executions[number]);
     if (proof_canary && number == 0) executions++;
-    bool is_right = rn_kind(result) == RN_INT && rn_as_int(result) == number * 3 + 1;
+    bool is_right = number_of(result) == (is_large ? number : number * 3 + 1);
     bool is_crash = rn_is_error(result) && rn_error_code(result) == RN_CRASHED;
     crashed += is_crash;
     check(executions <= 1, "%s, %llu steps: run %lld is executed %u times", path, (unsigned long long)steps, (long long)number,
@@ -264,6 +278,13 @@ static uint64_t play_run(const char *path, uint64_t steps, bool measure) {
     play_runs(path, steps);
     kill(who.worker, SIGKILL); /* if it sleeps */
     return next_report().steps;
+}
+
+static uint64_t play_large(const char *path, uint64_t steps, bool measure) {
+    is_large = true;
+    uint64_t made = play_run(path, steps, measure);
+    is_large = false;
+    return made;
 }
 
 static uint64_t play_start(const char *path, uint64_t steps, bool measure) {
@@ -299,7 +320,8 @@ static struct path {
     const char *name;
     uint64_t (*play)(const char *path, uint64_t steps, bool measure);
     unsigned in_ci;
-} paths[] = {{"a run", play_run, 30}, {"a start", play_start, 8}, {"an end", play_end, 6}, {"a fork", play_fork, 6}};
+} paths[] = {{"a run", play_run, 30}, {"a start", play_start, 8}, {"an end", play_end, 6}, {"a fork", play_fork, 6},
+             {"a large run", play_large, 6}};
 
 enum { LONGEST = 400000 };
 

@@ -298,19 +298,6 @@ TEST(a_packet_of_another_length_is_refused) {
     close_line();
 }
 
-TEST(a_large_frame_whose_file_is_missing_or_odd_is_refused) {
-    const enum file odd[] = {GOOD, PIPE, UNSEALED};
-    for (uint32_t count = 0; count <= 2; count++)
-        for (size_t i = 0; i < COUNT_OF(odd); i++) {
-            const enum file files[] = {odd[i], GOOD};
-            open_line();
-            say(1, files, count, count > 0 ? count - 1 : 0);
-            rni_store_relaxed(&line.worker.out->length, 100000);
-            assert_false(host_accepts(1));
-            close_line();
-        }
-}
-
 /* ------------------------------------------------------------------------------------------------
  * Want of descriptors and of memory, which is nobody's fault
  */
