@@ -95,7 +95,7 @@ double rn_progress(rn_future *future) {
     double far = run ? refresh(run) : 1;
     if (!run || is_over(run)) return 1;
     if (rni_is_remote(run)) return far; /* GCOVR_EXCL_BR_LINE: of worker processes */
-    rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
+    rni_plan *plan = rni_plan_in(rni_load_acquire(&run->plan)); /* pairs with rni_run_add_plan */
     uint64_t bits = plan ? rni_load_relaxed(&plan->progress) : 0;
     double fraction;
     memcpy(&fraction, &bits, sizeof fraction);

@@ -117,7 +117,7 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
-    plan->due = rni_later(now, delay_of(runtime, task));
+    plan->timer.due = rni_later(now, delay_of(runtime, task));
     if (task->name) rni_plan_set_name(plan, task->name);
     return true;
 }
@@ -143,12 +143,24 @@ static inline void note_birth(rn_runtime *runtime, rni_run *run) {
     rni_store_relaxed(&run->born, (uint32_t)((rni_os_now_coarse() - runtime->opened) / 1000000));
 }
 
+/* It only waits, and then runs once: its side is free for a timer, and a plan would say no more. */
+static bool is_only_delayed(const rn_task *task) {
+    return ((uint64_t)task->every | bounds_given(task) | (uintptr_t)task->name) == 0 && task->times <= 1 && !has_hooks(task);
+}
+
+static void delay(rn_runtime *runtime, rni_run *run, const rn_task *task) {
+    int64_t delay_ns = delay_of(runtime, task);
+    if (delay_ns > 0) rni_run_delay(run, rni_later(rni_now(runtime), delay_ns));
+}
+
 static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
     rni_run *run = rni_run_make(runtime);
     if (!run) return NULL;
     fill_run(run, task, flags | (runtime->is_virtual || runtime->seed ? RNI_KIT : 0));
-    if (!needs_plan(task) && !runtime->is_virtual) { /* the age on a virtual clock needs more than 32 bits */
+    bool is_simple = !needs_plan(task) || is_only_delayed(task);
+    if (is_simple && !runtime->is_virtual) { /* the age on a virtual clock needs more than 32 bits */
         note_birth(runtime, run);
+        delay(runtime, run, task);
     } else if (!fill_plan(runtime, run, task)) {
         rni_run_free(run);
         return NULL;
@@ -212,7 +224,7 @@ static enum admission admit(rn_runtime *runtime, rn_value *error) {
 /* False: no memory. True: the run is on its way, and may be over. */
 static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admission admission) {
     rni_plan *plan = rni_run_plan(run);
-    bool waits = plan && plan->due > (int64_t)rni_load_relaxed(&plan->born); /* it was given a delay */
+    bool waits = run->flags & RNI_DELAYED || (plan && plan->timer.due > (int64_t)rni_load_relaxed(&plan->born));
     uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
     if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);
