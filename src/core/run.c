@@ -100,7 +100,7 @@ static uint32_t generation_of(rni_run *run) {
 }
 
 uint64_t rni_run_id(rni_run *run) {
-    uintptr_t chunk = (uintptr_t)rni_chunk_of(run);
+    uintptr_t chunk = rni_chunk_start(run);
     uint64_t place = (uint64_t)(chunk / RNI_CHUNK_BYTES % 4096) * 4096 + ((uintptr_t)run - chunk) / RNI_RUN_STRIDE;
     return (uint64_t)generation_of(run) << 24 | place;
 }

@@ -63,6 +63,7 @@ static void unqueue_all(rni_timer *left) {
 void rni_schedule_leave(rn_runtime *runtime, rni_run *run) {
     rni_timer *timer = rni_run_timer(run);
     if (!timer) return;
+    rni_slab_expect(run, RNI_CLASS_RUN);
     rni_mutex_lock(&runtime->timers->lock);
     rni_timer *left = rni_timers_leave(runtime->timers, timer);
     rni_mutex_unlock(&runtime->timers->lock);
