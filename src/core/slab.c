@@ -52,13 +52,15 @@ static bool add_chunk(rni_slab *slab) {
 }
 
 /* What is free in a group that is mostly taken lies apart, and in no order that a processor foresees: it is asked for at
- * once. */
-static void fetch_sparse(const rni_slab *slab) {
-    if (__builtin_popcountll(slab->mask) > RNI_SPARSE) return;
-    for (uint64_t mask = slab->mask; mask; mask &= mask - 1) {
-        char *object = slab->group + (size_t)(uint32_t)__builtin_ctzll(mask) * rni_stride(slab->class_of);
+ * once, a group ahead. */
+static void fetch_sparse(rni_chunk *chunk, uint32_t index) {
+    if (index >= rni_groups(chunk->class_of)) return;
+    uint64_t mask = rni_load_relaxed(&chunk->free[index]);
+    if (__builtin_popcountll(mask) > RNI_SPARSE) return;
+    for (; mask; mask &= mask - 1) {
+        char *object = rni_group_start(chunk, index) + (size_t)(uint32_t)__builtin_ctzll(mask) * rni_stride(chunk->class_of);
         __builtin_prefetch(object, 1);
-        if (slab->class_of == RNI_CLASS_RUN) __builtin_prefetch(rni_run_side(object), 1);
+        if (chunk->class_of == RNI_CLASS_RUN) __builtin_prefetch(rni_run_side(object), 1);
     }
 }
 
@@ -69,7 +71,7 @@ void *rni_slab_refill(rni_slab *slab) {
         bool found = search_old(slab) || add_chunk(slab);
         rni_mutex_unlock(&slab->lock);
         if (!found) return NULL;
-        fetch_sparse(slab);
+        fetch_sparse(slab->chunk, slab->index + 1);
     }
     return rni_slab_take(slab, rni_stride(slab->class_of));
 }
