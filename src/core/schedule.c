@@ -81,10 +81,8 @@ bool rni_schedule_remove(rn_runtime *runtime, rni_run *run) {
     rni_timer *timer = rni_run_timer(run);
     if (!timer) return false;
     rni_mutex_lock(&runtime->timers->lock);
-    rni_timer *left = rni_timers_flush(runtime->timers);
     bool was_in = rni_timers_remove(runtime->timers, timer);
     rni_mutex_unlock(&runtime->timers->lock);
-    unqueue_all(left);
     return was_in;
 }
 

@@ -15,13 +15,13 @@ bool rni_schedule_suspend(rn_runtime *runtime, rni_run *run);
 /* A new run waits for its timer. */
 void rni_schedule_start(rn_runtime *runtime, rni_run *run);
 
-/* Takes a run out of the timers. True: it was in them, and QUEUED by them. */
+/* Takes a run that has begun out of the timers. True: it was in them, and QUEUED by them. */
 bool rni_schedule_remove(rn_runtime *runtime, rni_run *run);
 
-/* A run was cancelled: if it is in the timers they will unqueue it, soon, or in one of the other calls. */
+/* A run was cancelled: if it is in the timers they unqueue it soon, at the latest when the timers are next looked at. */
 void rni_schedule_leave(rn_runtime *runtime, rni_run *run);
 
-/* Unqueues all that are leaving. */
+/* Unqueues all that were cancelled. */
 void rni_schedule_flush(rn_runtime *runtime);
 
 /* Takes all that is due by `now` out of the timers: a list, by next. */

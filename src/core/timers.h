@@ -60,16 +60,16 @@ bool rni_timers_add(rni_timers *timers, rni_timer *timer);
 /* A timer is cancelled: it leaves soon. Returns one that has left now, or NULL. One that is not in the wheel does nothing. */
 rni_timer *rni_timers_leave(rni_timers *timers, rni_timer *timer);
 
-/* Before each of those below: those that are leaving have left. Returns them, linked by next. */
+/* Those that are leaving have left, at once. Returns them, linked by next. */
 rni_timer *rni_timers_flush(rni_timers *timers);
 
-/* False if it is not in the wheel. */
+/* A timer that was not cancelled. False if it is not in the wheel. */
 bool rni_timers_remove(rni_timers *timers, rni_timer *timer);
 
-/* Moves to `now` and returns those due by then, in the order of their ticks, linked by next. */
+/* After a flush: moves to `now` and returns those due by then, in the order of their ticks, linked by next. */
 rni_timer *rni_timers_advance(rni_timers *timers, int64_t now);
 
-/* Removes each that is chosen and returns them, linked by next. */
+/* After a flush: removes each that is chosen and returns them, linked by next. */
 rni_timer *rni_timers_take(rni_timers *timers, bool (*is_chosen)(const rni_timer *timer, void *context), void *context);
 
 #endif
