@@ -91,6 +91,7 @@ static void end(rn_runtime *runtime) {
     rn_value error = runtime->open_error;
     rni_outside_close(runtime);
     while (!rni_lanes_are_idle(runtime)) rni_os_yield(); /* a submit whose run is over is about to end */
+    if (timers) rni_schedule_flush(runtime);
     if (runtime->executor) runtime->executor->close(runtime);
     rni_world_close(runtime);
     rni_free(timers);

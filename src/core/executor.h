@@ -27,7 +27,7 @@ typedef struct rni_executor {
     /* Any thread, with its own lane: the run may begin at once. RN_OK; RN_NO_MEMORY: it was not taken. No locks. */
     int (*submit)(rn_runtime *runtime, struct rni_lane *lane, rni_run *run);
 
-    /* Any thread: a run with a plan, that was taken before, may begin (again). Cannot fail. Wakes nobody. No locks. */
+    /* Any thread: a run with a timer, that was taken before, may begin (again). Cannot fail. Wakes nobody. No locks. */
     void (*requeue)(rn_runtime *runtime, rni_run *run);
 
     /* Any thread, after requeue. No locks. */

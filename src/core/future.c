@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "core/executor.h"
+#include "core/handle.h"
 #include "core/remote.h"
 #include "core/schedule.h"
 #include "core/world.h"
@@ -95,7 +96,7 @@ double rn_progress(rn_future *future) {
     double far = run ? refresh(run) : 1;
     if (!run || is_over(run)) return 1;
     if (rni_is_remote(run)) return far; /* GCOVR_EXCL_BR_LINE: of worker processes */
-    rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
+    rni_plan *plan = rni_plan_in(rni_load_acquire(&run->plan)); /* pairs with rni_run_add_plan */
     uint64_t bits = plan ? rni_load_relaxed(&plan->progress) : 0;
     double fraction;
     memcpy(&fraction, &bits, sizeof fraction);
@@ -112,6 +113,8 @@ static bool cancel(rni_run *run) {
 }
 
 bool rn_cancel(rn_future *future) {
+    /* Its timer, if that is in its side: it comes while the run does. */
+    __builtin_prefetch(rni_run_side(rni_handle_object(future)), 1);
     rni_run *run = rni_future_run(future, "rn_cancel");
     if (!run) return false;
     if (is_over(run)) return rni_state_of(rni_load_relaxed(&run->done.word)) == RN_STATE_CANCELLED;

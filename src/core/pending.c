@@ -23,12 +23,15 @@ static double fraction_of(uint64_t bits) {
     return fraction;
 }
 
-static void read_plan(rn_runtime *runtime, rni_plan *plan, rn_run_info *info) {
+static int64_t time_until(rn_runtime *runtime, int64_t start, const rn_run_info *info) {
     int64_t now = rni_now(runtime);
-    int64_t next = (int64_t)rni_load_relaxed(&plan->next_start);
-    info->age_ns = now - (int64_t)rni_load_relaxed(&plan->born);
+    return info->state == RN_WAITING && start > now ? start - now : 0;
+}
+
+static void read_plan(rn_runtime *runtime, rni_plan *plan, rn_run_info *info) {
+    info->age_ns = rni_now(runtime) - (int64_t)rni_load_relaxed(&plan->born);
     info->iteration = rni_load_relaxed(&plan->iteration);
-    info->next_start_ns = info->state == RN_WAITING && next > now ? next - now : 0;
+    info->next_start_ns = time_until(runtime, (int64_t)rni_load_relaxed(&plan->next_start), info);
     info->progress = fraction_of(rni_load_relaxed(&plan->progress));
 }
 
@@ -41,14 +44,15 @@ static bool read_run(rn_runtime *runtime, rni_run *run, rn_run_info *info) {
     info->id = rni_run_id(run);
     info->state = rni_is_being_cancelled(word) ? RN_WAITING : rni_state_of(word);
     rni_run_name(run, info->name);
-    rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
-    if (plan) {
-        read_plan(runtime, plan, info);
+    uint64_t plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
+    if (rni_plan_in(plan)) {
+        read_plan(runtime, rni_plan_in(plan), info);
     } else {
         int64_t born = runtime->opened + (int64_t)rni_load_relaxed(&run->born) * 1000000;
         info->age_ns = rni_os_now_coarse() - born;
         if (info->age_ns < 0) info->age_ns = 0;
         info->iteration = info->state == RN_RUNNING ? 1 : 0;
+        info->next_start_ns = time_until(runtime, (int64_t)plan, info); /* 0, or when it is due */
     }
     uint64_t again;
     /* A read-modify-write that changes nothing: the reads above stay before it. */
@@ -66,8 +70,7 @@ void rni_pending_visit(rn_runtime *runtime, rni_visitor *visit, void *context) {
     for (rni_chunk *chunk = rni_world_chunks(RNI_CLASS_RUN); chunk; chunk = chunk->next_all)
         for (uint32_t group = 0; group < rni_groups(RNI_CLASS_RUN); group++) {
             if (rni_load_relaxed(&chunk->free[group]) == UINT64_MAX) continue;
-            char *start = (char *)chunk + RNI_CHUNK_HEADER + (size_t)group * rni_group_bytes(RNI_CLASS_RUN);
-            visit_group(runtime, (rni_run *)start, visit, context);
+            visit_group(runtime, (rni_run *)rni_group_start(chunk, group), visit, context);
         }
 }
 

@@ -23,7 +23,7 @@ rni_run *rni_run_make(rn_runtime *runtime) {
     rni_thread *self = rni_thread_get();
     rni_run *run = self ? rni_slab_take(&self->slabs[RNI_CLASS_RUN], RNI_RUN_STRIDE) : NULL;
     if (!run) return NULL;
-    rni_store_relaxed(&run->plan, NULL);
+    rni_store_relaxed(&run->plan, 0);
     rni_store_relaxed(&run->place, runtime ? runtime->index : UINT32_C(0xffff));
     return run;
 }
@@ -35,14 +35,12 @@ static void init_plan(rni_plan *plan, rni_run *run, int64_t born) {
     rni_store_relaxed(&plan->iteration, 0);
     rni_store_relaxed(&plan->progress, 0);
     plan->times = 1;
-    plan->every = plan->due = 0;
+    plan->timer = (rni_timer){.run = run};
+    plan->every = 0;
     plan->missed = 0;
-    plan->run = run;
-    plan->slot = RNI_NO_SLOT;
-    plan->next = NULL;
     plan->last_worker = 0;
     plan->has_updated = plan->has_outcome = false;
-    rni_store_release(&run->plan, plan); /* pairs with the acquire load of the pending list */
+    rni_store_release(&run->plan, (uint64_t)(uintptr_t)plan); /* pairs with the acquire load of the pending list */
 }
 
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
@@ -60,6 +58,12 @@ rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds 
     init_plan(&bounded->plan, run, born);
     run->flags |= RNI_BOUNDED;
     return &bounded->plan;
+}
+
+void rni_run_delay(rni_run *run, int64_t due) {
+    run->flags |= RNI_DELAYED;
+    *rni_run_timer(run) = (rni_timer){.due = due, .run = run};
+    rni_store_relaxed(&run->plan, (uint64_t)due | 1);
 }
 
 void rni_plan_set_name(rni_plan *plan, const char *name) {
@@ -96,7 +100,7 @@ static uint32_t generation_of(rni_run *run) {
 }
 
 uint64_t rni_run_id(rni_run *run) {
-    uintptr_t chunk = (uintptr_t)rni_chunk_of(run);
+    uintptr_t chunk = rni_chunk_start(run);
     uint64_t place = (uint64_t)(chunk / RNI_CHUNK_BYTES % 4096) * 4096 + ((uintptr_t)run - chunk) / RNI_RUN_STRIDE;
     return (uint64_t)generation_of(run) << 24 | place;
 }
@@ -150,7 +154,7 @@ rn_future *rni_future_failed(rn_value error) {
 /* The words of a name, written whole so that the pending list may read them while they change. */
 void rni_run_name(rni_run *run, char text[RN_NAME_MAX + 1]) {
     uint64_t words[RNI_NAME_WORDS] = {0};
-    rni_plan *plan = rni_load_acquire(&run->plan); /* pairs with rni_run_add_plan */
+    rni_plan *plan = rni_plan_in(rni_load_acquire(&run->plan)); /* pairs with rni_run_add_plan */
     for (unsigned i = 0; plan && i < RNI_NAME_WORDS; i++) words[i] = rni_load_relaxed(&plan->name[i]);
     if (words[0] != 0) {
         memcpy(text, words, RN_NAME_MAX + 1);
@@ -191,9 +195,8 @@ bool rni_run_cancel(rni_run *run, rn_value error) {
     if (rni_completion_cancel(&run->done, error, &arg) != RNI_YES) return false;
     bool limited = run->flags & RNI_COUNTED_IN; /* ours to read until it is settled */
     rni_drop(arg);
-    bool was_waiting = rni_schedule_remove(runtime, run);
+    rni_schedule_leave(runtime, run);
     settle(run);
-    if (was_waiting) rni_run_unqueue(run);
     if (limited) rni_queue_release(runtime);
     rni_count_finished(runtime, rni_lane_of(rni_load_relaxed(&runtime->serial)));
     return true;

@@ -1,6 +1,7 @@
 /*
  * A run: one execution of a task, and its future. A cache line, and a side that only runs with hooks
- * touch. Runs that have a schedule, a name or progress have a plan too.
+ * touch, or those that wait for a delay: a run that has both, or a schedule, a name or progress, has a
+ * plan too.
  *
  * What another thread may read while the run is being reused (the pending list) is an atomic word,
  * read relaxed and checked by the generation afterwards.
@@ -12,6 +13,7 @@
 
 #include "core/completion.h"
 #include "core/slab.h"
+#include "core/timers.h"
 
 /* rni_run.flags: the low 4 bits are updates_result. */
 #define RNI_UPDATES 15u
@@ -20,6 +22,7 @@
 #define RNI_KIT 128u       /* its runtime has a test kit */
 #define RNI_REMOTE 256u    /* in a worker process: stands for a run of the host's, see remote.h */
 #define RNI_BOUNDED 512u   /* its plan has bounds */
+#define RNI_DELAYED 1024u  /* waits for its start by a timer in its side; it has no hooks */
 #define RNI_COUNTED_IN 64u /* counts against .queue_limit until it begins */
 
 typedef struct rni_hooks {
@@ -30,18 +33,14 @@ typedef struct rni_hooks {
 } rni_hooks;
 
 #define RNI_NAME_WORDS ((RN_NAME_MAX + 1) / 8)
-#define RNI_NO_SLOT UINT16_MAX
 
 typedef struct rni_plan {
     /* A cache line of what the timers touch. */
-    struct rni_plan *next, **link; /* in a slot of the timers, or in the executor's due list */
-    struct rni_run *run;
-    int64_t due;          /* when the next iteration is due; guarded by the timers' lock while waiting */
-    rni_a64 next_start;   /* a copy of due for the pending list */
+    rni_timer timer;      /* when the next iteration is due */
+    rni_a64 next_start;   /* a copy of that for the pending list */
     int64_t every;        /* 0: back to back */
     uint64_t times;       /* RN_ENDLESS, or how many iterations */
     uint32_t last_worker; /* that ran the last iteration, plus 1; or its process, likewise (executor->home); 0: none */
-    uint16_t slot;        /* of the timers, or RNI_NO_SLOT; guarded by the timers' lock */
     bool has_updated, has_outcome;
 
     rni_a64 born;
@@ -70,7 +69,7 @@ typedef struct rni_run {
     rni_completion done;
     rn_task_fn *function;
     rni_aptr origin;      /* const char *: name NUL file:line, or NULL */
-    rni_aptr plan;        /* rni_plan *, or NULL */
+    rni_a64 plan;         /* rni_plan *, or 0; odd: there is none, and the run is due then, for the pending list */
     rni_a32 generation;   /* one more each time the run is given back */
     uint32_t flags;
     rni_a32 born;         /* milliseconds since the runtime opened; of runs without a plan */
@@ -78,13 +77,22 @@ typedef struct rni_run {
 } rni_run;
 
 static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side(run); }
-static inline rni_plan *rni_run_plan(rni_run *run) { return rni_load_relaxed(&run->plan); }
+static inline rni_plan *rni_plan_in(uint64_t word) { return word & 1 ? NULL : (rni_plan *)(uintptr_t)word; }
+static inline rni_plan *rni_run_plan(rni_run *run) { return rni_plan_in(rni_load_relaxed(&run->plan)); }
 static inline const rni_bounds *rni_run_bounds(rni_run *run) {
     return run->flags & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
+
+/* What a run that waits for the clock waits by; NULL: it never does. */
+static inline rni_timer *rni_run_timer(rni_run *run) {
+    rni_plan *plan = rni_run_plan(run);
+    return run->flags & RNI_DELAYED ? rni_run_side(run) : plan ? &plan->timer : NULL;
+}
+
 static inline uint32_t rni_run_runtime(rni_run *run) { return rni_load_relaxed(&run->place) & 0xffff; }
 
 _Static_assert(sizeof(rni_run) <= RNI_RUN_STRIDE && sizeof(rni_hooks) <= RNI_RUN_SIDE, "a run fits its slab");
+_Static_assert(sizeof(rni_timer) <= RNI_RUN_SIDE, "and so does its timer");
 _Static_assert(sizeof(rni_plan) <= RNI_PLAN_STRIDE && sizeof(rni_node) <= RNI_NODE_STRIDE, "so do plan and node");
 _Static_assert(sizeof(rni_bounded_plan) <= RNI_BOUNDED_STRIDE, "and a plan with bounds");
 
@@ -119,6 +127,7 @@ rni_run *rni_future_run(rn_future *future, const char *function);
 
 rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */
+void rni_run_delay(rni_run *run, int64_t due);          /* a run without plan and hooks gets a timer */
 rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds); /* the same; once run->flags are set */
 /* In whole words, zeros after its end: so the pending list may read it while it changes. */
 void rni_plan_set_name(rni_plan *plan, const char *name);
@@ -136,8 +145,8 @@ rn_future *rni_future_failed(rn_value error);
 struct rni_lane;
 void rni_run_complete(rn_runtime *runtime, struct rni_lane *lane, rni_run *run, rn_value value);
 
-/* Cancels a run that has not begun, with done callbacks, and takes it out of the timers; a queue that it is
- * in unqueues it. False if it has begun. */
+/* Cancels a run that has not begun, with done callbacks. The timers or the queue that it is in unqueue it. False if it
+ * has begun. */
 bool rni_run_cancel(rni_run *run, rn_value error);
 void rni_run_unqueue(rni_run *run);
 

@@ -2,7 +2,7 @@
  * Slabs: where runs and what belongs to them live. Made for one traffic: a thread fills objects in
  * the order of their addresses, other threads give them back in about the same order.
  *
- * A chunk is 256 KiB at a multiple of 256 KiB: a page of header, then groups of 64 objects of one
+ * A chunk is 256 KiB at a multiple of 256 KiB: a page with its header, then groups of 64 objects of one
  * class. A group is 64 strides, then 64 sides: the side of an object is what is rarely touched, so
  * that the hot part of a run is one cache line. A word per group in the header has a bit per
  * object: set = free and for anybody to take.
@@ -28,7 +28,9 @@
 #define RNI_CHUNK_HEADER ((size_t)4096)
 #define RNI_GROUP 64u
 #define RNI_GROUPS_MAX 126u
+#define RNI_HEADER_PLACES 32u
 #define RNI_AHEAD 8u
+#define RNI_SPARSE 16 /* at most so many of a group are free */
 
 enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
 
@@ -87,8 +89,24 @@ static inline uint32_t rni_groups(enum rni_class class_of) {
     return (uint32_t)((RNI_CHUNK_BYTES - RNI_CHUNK_HEADER) / rni_group_bytes(class_of));
 }
 
+static inline uintptr_t rni_chunk_start(const void *object) {
+    return (uintptr_t)object & ~(uintptr_t)(RNI_CHUNK_BYTES - 1);
+}
+
+/* The header lies in one of several places of its page, by the number of the chunk. If it were the same in all, the
+ * headers of hundreds of chunks would have to share the few lines of a cache that such an address can be kept in. */
 static inline rni_chunk *rni_chunk_of(const void *object) {
-    return (rni_chunk *)((uintptr_t)object & ~(uintptr_t)(RNI_CHUNK_BYTES - 1));
+    uintptr_t start = rni_chunk_start(object);
+    return (rni_chunk *)(start + start / RNI_CHUNK_BYTES % RNI_HEADER_PLACES * 64);
+}
+
+/* Of an object, from the first group. */
+static inline uint32_t rni_offset(const void *object) {
+    return (uint32_t)((uintptr_t)object % RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
+}
+
+static inline char *rni_group_start(const rni_chunk *chunk, uint32_t index) {
+    return (char *)rni_chunk_start(chunk) + RNI_CHUNK_HEADER + (size_t)index * rni_group_bytes(chunk->class_of);
 }
 
 static inline void *rni_slab_take(rni_slab *slab, uint32_t stride) {
@@ -108,10 +126,16 @@ void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask);
 /* Tells what was given back and not told yet. */
 void rni_slab_flush(rni_slab *slab);
 
+/* An object is given back soon: its bit comes meanwhile. */
+static inline void rni_slab_expect(const void *object, enum rni_class class_of) {
+    uint32_t offset = rni_offset(object);
+    __builtin_prefetch(&rni_chunk_of(object)->free[offset / rni_group_bytes(class_of)], 1);
+}
+
 /* Gives an object back, whoever it came from. Without a slab: at once. */
 static inline void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of) {
     rni_chunk *chunk = rni_chunk_of(object);
-    uint32_t offset = (uint32_t)((uintptr_t)object - (uintptr_t)chunk - RNI_CHUNK_HEADER);
+    uint32_t offset = rni_offset(object);
     uint32_t index = offset / rni_group_bytes(class_of);
     uint64_t bit = UINT64_C(1) << (offset - index * rni_group_bytes(class_of)) / rni_stride(class_of);
     if (!slab) {
@@ -133,7 +157,7 @@ static inline void rni_slab_give(rni_slab *slab, void *object, enum rni_class cl
 void rni_slab_trim(rni_slab *slab);
 
 static inline void *rni_run_side(const void *run) {
-    uintptr_t offset = (uintptr_t)run - (uintptr_t)rni_chunk_of(run) - RNI_CHUNK_HEADER;
+    uintptr_t offset = rni_offset(run);
     uintptr_t group = offset / (RNI_GROUP * (RNI_RUN_STRIDE + RNI_RUN_SIDE));
     uintptr_t within = offset - group * (RNI_GROUP * (RNI_RUN_STRIDE + RNI_RUN_SIDE));
     return (char *)(uintptr_t)run - within + RNI_GROUP * RNI_RUN_STRIDE + within / RNI_RUN_STRIDE * RNI_RUN_SIDE;

@@ -77,9 +77,24 @@ static bool needs_plan(const rn_task *task) {
     return (times_given(task) | bounds_given(task) | (uintptr_t)task->name) != 0 || task->times > 1;
 }
 
+static bool has_hooks(const rn_task *task) {
+    return ((uintptr_t)task->on_iter | (uintptr_t)task->on_success | (uintptr_t)task->on_error |
+            (uintptr_t)task->on_finished) != 0;
+}
+
+/* It waits at most once, for its start: its side is free for a timer, and a plan would say no more. */
+static bool is_only_delayed(const rn_task *task) {
+    return ((uint64_t)task->every | bounds_given(task) | (uintptr_t)task->name) == 0 && task->times <= 1 && !has_hooks(task);
+}
+
+static bool is_plain_delay(const rn_task *task) {
+    return times_given(task) == (uint64_t)task->start_in && task->start_in > 0 && task->start_in <= RN_DURATION_MAX &&
+           is_only_delayed(task);
+}
+
 /* Nothing has to be worked out, and nothing can be wrong: so it is with almost every run. */
 static bool is_plain(const rn_task *task) {
-    return task && task->size == sizeof *task && !needs_plan(task) && task->function &&
+    return task && task->size == sizeof *task && (!needs_plan(task) || is_plain_delay(task)) && task->function &&
            !(task->updates_result & ~RNI_UPDATES) && !rni_is_error(task->arg);
 }
 
@@ -117,14 +132,9 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
-    plan->due = rni_later(now, delay_of(runtime, task));
+    plan->timer.due = rni_later(now, delay_of(runtime, task));
     if (task->name) rni_plan_set_name(plan, task->name);
     return true;
-}
-
-static bool has_hooks(const rn_task *task) {
-    return ((uintptr_t)task->on_iter | (uintptr_t)task->on_success | (uintptr_t)task->on_error |
-            (uintptr_t)task->on_finished) != 0;
 }
 
 static inline void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
@@ -138,17 +148,20 @@ static inline void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
     run->done.value = task->arg;
 }
 
-/* In milliseconds since the runtime opened. */
-static inline void note_birth(rn_runtime *runtime, rni_run *run) {
-    rni_store_relaxed(&run->born, (uint32_t)((rni_os_now_coarse() - runtime->opened) / 1000000));
+/* Of a run without a plan, by the machine's clock: when it was made, in milliseconds since the runtime opened; when it begins. */
+static inline void fill_times(rn_runtime *runtime, rni_run *run, int64_t delay_ns) {
+    int64_t now = delay_ns > 0 ? rni_os_now() : rni_os_now_coarse();
+    rni_store_relaxed(&run->born, (uint32_t)((now - runtime->opened) / 1000000));
+    if (delay_ns > 0) rni_run_delay(run, rni_later(now, delay_ns));
 }
 
 static rni_run *make_run(rn_runtime *runtime, const rn_task *task, uint32_t flags) {
     rni_run *run = rni_run_make(runtime);
     if (!run) return NULL;
     fill_run(run, task, flags | (runtime->is_virtual || runtime->seed ? RNI_KIT : 0));
-    if (!needs_plan(task) && !runtime->is_virtual) { /* the age on a virtual clock needs more than 32 bits */
-        note_birth(runtime, run);
+    bool wants_plan = needs_plan(task) && !is_only_delayed(task);
+    if (!wants_plan && !runtime->is_virtual) { /* the age on a virtual clock needs more than 32 bits */
+        fill_times(runtime, run, delay_of(runtime, task));
     } else if (!fill_plan(runtime, run, task)) {
         rni_run_free(run);
         return NULL;
@@ -212,7 +225,7 @@ static enum admission admit(rn_runtime *runtime, rn_value *error) {
 /* False: no memory. True: the run is on its way, and may be over. */
 static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admission admission) {
     rni_plan *plan = rni_run_plan(run);
-    bool waits = plan && plan->due > (int64_t)rni_load_relaxed(&plan->born); /* it was given a delay */
+    bool waits = run->flags & RNI_DELAYED || (plan && plan->timer.due > (int64_t)rni_load_relaxed(&plan->born));
     uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
     if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);
@@ -268,6 +281,18 @@ static rn_value at_origin(rn_value error, const rn_task *task) {
     return placed;
 }
 
+/* False: it was not taken. */
+static bool launch_plain(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
+    uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
+    if (!(run->flags & RNI_DELAYED)) {
+        rni_completion_init(&run->done, flags | RNI_CLAIMABLE);
+        return runtime->executor->submit(runtime, lane, run) == RN_OK;
+    }
+    rni_completion_init(&run->done, flags);
+    rni_schedule_start(runtime, run);
+    return true;
+}
+
 /* NULL: it did not start, and start_any() will find out why not. */
 static rn_future *start_plain(rn_runtime *runtime, uint64_t serial, const rn_task *task, uint32_t flags) {
     rni_lane *lane = rni_lane_of(serial);
@@ -275,10 +300,9 @@ static rn_future *start_plain(rn_runtime *runtime, uint64_t serial, const rn_tas
     rni_run *run = enter(runtime, serial, lane) ? rni_run_make(runtime) : NULL;
     if (run) {
         fill_run(run, task, flags);
-        note_birth(runtime, run);
-        rni_completion_init(&run->done, RNI_QUEUED | RNI_CLAIMABLE | (flags & RNI_DETACHED ? RNI_RELEASED : 0));
+        fill_times(runtime, run, task->start_in);
         rn_future *future = rni_run_future(run); /* while it is ours */
-        if (runtime->executor->submit(runtime, lane, run) == RN_OK) {
+        if (launch_plain(runtime, lane, run)) {
             let_go(lane);
             return future;
         }

@@ -93,22 +93,24 @@ static bool add_arena(void) {
     return true;
 }
 
-static void *cut_chunk(void) {
-    void *chunk = NULL;
+/* Where it starts; NULL if memory is refused. */
+static char *cut_chunk(void) {
+    char *start = NULL;
     rni_mutex_lock(&world.pool_lock);
     if (world.arena_left > 0 || add_arena()) {
-        chunk = world.arena;
+        start = world.arena;
         world.arena += RNI_CHUNK_BYTES;
         world.arena_left -= RNI_CHUNK_BYTES;
     }
     rni_mutex_unlock(&world.pool_lock);
-    return chunk;
+    return start;
 }
 
 static rni_chunk *map_chunk(enum rni_class class_of) {
-    rni_chunk *chunk = rni_fault(RN_FAULT_MAPPING) ? NULL : cut_chunk();
-    if (!chunk) return NULL;
+    char *start = rni_fault(RN_FAULT_MAPPING) ? NULL : cut_chunk();
+    if (!start) return NULL;
     rni_fault_hold(RN_FAULT_MAPPING, 1);
+    rni_chunk *chunk = rni_chunk_of(start);
     chunk->class_of = class_of;
     chunk->era = rni_world_era();
     rni_store_relaxed(&chunk->generation, 1);
@@ -133,7 +135,7 @@ static uint32_t highest_generation(rni_chunk *chunk) {
     uint32_t highest = 0;
     if (chunk->class_of != RNI_CLASS_RUN) return 0;
     for (uint32_t group = 0; group < rni_groups(RNI_CLASS_RUN); group++) {
-        rni_run *run = (rni_run *)((char *)chunk + RNI_CHUNK_HEADER + (size_t)group * rni_group_bytes(RNI_CLASS_RUN));
+        rni_run *run = (rni_run *)rni_group_start(chunk, group);
         for (uint32_t i = 0; i < RNI_GROUP; i++)
             if (rni_load_relaxed(&run[i].generation) > highest) highest = rni_load_relaxed(&run[i].generation);
     }
@@ -143,7 +145,7 @@ static uint32_t highest_generation(rni_chunk *chunk) {
 void rni_world_give_chunk(rni_chunk *chunk) {
     rni_add_relaxed(&chunk->generation, highest_generation(chunk) + 1);
     for (uint32_t i = 0; i < rni_groups(chunk->class_of); i++) rni_store_relaxed(&chunk->free[i], 0);
-    rni_os_discard((char *)chunk + RNI_CHUNK_HEADER, RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
+    rni_os_discard((char *)rni_chunk_start(chunk) + RNI_CHUNK_HEADER, RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
     rni_mutex_lock(&world.pool_lock);
     chunk->next = world.pool[chunk->class_of];
     world.pool[chunk->class_of] = chunk;

@@ -272,8 +272,8 @@ static bool goes_on(rni_pool *pool, rni_run *run) {
 }
 
 /* The mail of a worker that begins to wait: for any worker now. */
-static void hand_on(rni_pool *pool, rni_plan *mail) {
-    for (rni_plan *next; mail; mail = next) {
+static void hand_on(rni_pool *pool, rni_timer *mail) {
+    for (rni_timer *next; mail; mail = next) {
         next = mail->next;
         if (pool->runtime->seed) rni_ready_push(&pool->ready, mail->run);
         else rni_overflow_push_due(&pool->overflow, mail->run);
@@ -290,7 +290,7 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     rni_mutex_lock(&rni_waits_lock);
     bool cycle = is_cycle(self, call, run, &chain);
     bool sleeps = may && !cycle;
-    rni_plan *mail = NULL;
+    rni_timer *mail = NULL;
     if (sleeps) {
         set_wait(self, run, call, deadline);
         mail = rni_post_take_all(self);

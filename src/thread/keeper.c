@@ -22,7 +22,7 @@ bool rni_pool_is_idle(rni_pool *pool) {
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t latest_of(const rni_plan *due) {
+static int64_t latest_of(const rni_timer *due) {
     int64_t latest = due->due;
     while ((due = due->next) != NULL)
         if (due->due > latest) latest = due->due;
@@ -40,7 +40,7 @@ static bool jump(rni_pool *pool) {
     int64_t now = rni_now(runtime), next;
     int64_t wait_over = lesser(view.first_deadline, rni_pool_first_deadline(pool));
     if (wait_over <= now) return false;
-    rni_plan *due;
+    rni_timer *due;
     do { /* the first times may only move timers down a level */
         next = rni_schedule_first_due(runtime);
         if (next >= RNI_LATEST) next = RNI_NEVER; /* the end of time is for waits only */
@@ -68,7 +68,7 @@ bool rni_keeper_jump(rni_pool *pool) {
 static bool fire(rni_pool *pool) {
     int64_t now = rni_now(pool->runtime);
     if (rni_schedule_first_due(pool->runtime) > now) return false;
-    rni_plan *due = rni_schedule_take_due(pool->runtime, now);
+    rni_timer *due = rni_schedule_take_due(pool->runtime, now);
     rni_schedule_fire(pool->runtime, due);
     return due != NULL;
 }

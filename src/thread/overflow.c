@@ -52,22 +52,22 @@ bool rni_overflow_push(rni_overflow *overflow, void *const *runs, size_t count) 
 }
 
 void rni_overflow_push_due(rni_overflow *overflow, rni_run *run) {
-    rni_plan *plan = rni_run_plan(run);
-    plan->next = NULL;
+    rni_timer *timer = rni_run_timer(run);
+    timer->next = NULL;
     rni_mutex_lock(&overflow->lock);
-    *overflow->due_last = plan;
-    overflow->due_last = &plan->next;
+    *overflow->due_last = timer;
+    overflow->due_last = &timer->next;
     rni_add_seq_cst(&overflow->count, 1); /* pairs with rni_overflow_has_some */
     rni_mutex_unlock(&overflow->lock);
 }
 
 static rni_run *take_due(rni_overflow *overflow) {
-    rni_plan *plan = overflow->due;
-    if (!plan) return NULL;
-    overflow->due = plan->next;
+    rni_timer *timer = overflow->due;
+    if (!timer) return NULL;
+    overflow->due = timer->next;
     if (!overflow->due) overflow->due_last = &overflow->due;
     rni_add_seq_cst(&overflow->count, UINT64_MAX); /* pairs with rni_overflow_has_some */
-    return plan->run;
+    return timer->run;
 }
 
 static rni_block *take_block(rni_overflow *overflow) {

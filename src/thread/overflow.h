@@ -1,7 +1,7 @@
 /*
  * Where runs wait that have no place in a deque: a queue of blocks, behind a mutex that is taken
  * once for half a deque of runs; and the list of due runs, which needs no memory because each has a
- * plan to be linked by.
+ * timer to be linked by.
  */
 #ifndef RNI_THREAD_OVERFLOW_H
 #define RNI_THREAD_OVERFLOW_H
@@ -21,7 +21,7 @@ typedef struct rni_overflow {
     rni_mutex lock; /* guards all but count; a leaf */
     rni_a64 count;  /* of blocks and of due runs; written under the lock, seq_cst: see rni_parking */
     rni_block *first, **last;
-    rni_plan *due, **due_last;
+    rni_timer *due, **due_last;
     rni_block *spare; /* up to SPARES empty ones, so that a steady load needs no allocation */
     size_t spares;
 } rni_overflow;

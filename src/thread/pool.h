@@ -35,7 +35,7 @@ typedef struct rni_worker {
     rni_thread_lane *lane;
     rni_lane *victim;   /* where it last found something to steal */
     uintptr_t frame;    /* where its stack stood when it began its task */
-    rni_aptr mail;      /* plans of runs that end here, see post.c; written under rni_waits_lock */
+    rni_aptr mail;      /* timers of runs that end here, see post.c; written under rni_waits_lock */
     rni_run *waits_for; /* guarded by rni_waits_lock; see await.c */
     rn_call *call;      /* the innermost call, while it waits; guarded as waits_for */
     int64_t deadline;   /* of that wait; guarded as waits_for */
@@ -90,7 +90,7 @@ bool rni_pool_is_idle(rni_pool *pool);
 /* post.c: the final hooks of a run that was stopped while it waited, in the worker of its last iteration. */
 bool rni_post(rni_pool *pool, rni_run *run);        /* false: there is no such worker, or it waits itself */
 rni_run *rni_post_take(rni_worker *worker);         /* the worker itself; NULL: none */
-rni_plan *rni_post_take_all(rni_worker *worker);    /* with rni_waits_lock held; linked by next */
+rni_timer *rni_post_take_all(rni_worker *worker);   /* with rni_waits_lock held; linked by next */
 static inline bool rni_post_has_some(rni_worker *worker) {
     return rni_load_seq_cst(&worker->mail) != NULL; /* Dekker with rni_post, which wakes after it has posted */
 }

@@ -174,6 +174,12 @@ static bool is_timer_due(rni_pool *pool) {
     return !rni_load_acquire(&pool->has_extra) && rni_schedule_first_due(pool->runtime) <= rni_os_now();
 }
 
+static void give_memory_back(rni_worker *worker) {
+    rni_schedule_flush(worker->pool->runtime);
+    flush_slabs(worker);
+    rni_world_trim();
+}
+
 /* Parked worker: sleeps until it has a seat (true, searching) or the pool closes (false). */
 static bool wait_for_seat(rni_worker *worker, uint32_t epoch) {
     rni_pool *pool = worker->pool;
@@ -186,7 +192,7 @@ static bool wait_for_seat(rni_worker *worker, uint32_t epoch) {
         if (becomes_keeper(worker, &seated)) return seated;
         int64_t until = sleep_until(pool, &trims);
         rni_parking_sleep(&pool->parking, epoch, until);
-        if (trims && rni_os_now() >= until && rni_parking_is_quiet(&pool->parking)) rni_world_trim();
+        if (trims && rni_os_now() >= until && rni_parking_is_quiet(&pool->parking)) give_memory_back(worker);
         if (is_timer_due(pool)) rni_keeper_look(pool);
         uint32_t former = epoch;
         epoch = rni_parking_epoch(&pool->parking); /* before rise: see parking.h */

@@ -10,9 +10,9 @@ struct tick {
 };
 
 static void check(const struct tick *tick) {
-    rni_plan plan = {.due = tick->due, .every = tick->every, .missed = 5};
+    rni_plan plan = {.timer = {.due = tick->due}, .every = tick->every, .missed = 5};
     rni_schedule_next(&plan, tick->now);
-    assert_int_equal(plan.due, tick->next);
+    assert_int_equal(plan.timer.due, tick->next);
     assert_int_equal(plan.missed, 5 + tick->missed);
 }
 
@@ -47,12 +47,12 @@ TEST(ticks_are_counted_as_one_by_one) {
 /* The due times of a run are start + k x every, whenever its iterations end. */
 TEST(a_schedule_does_not_drift) {
     uint64_t random = random_seed();
-    rni_plan plan = {.due = 777, .every = 1000};
+    rni_plan plan = {.timer = {.due = 777}, .every = 1000};
     uint64_t ticks = 0;
     for (int i = 0; i < 5000; i++) {
-        rni_schedule_next(&plan, plan.due + (int64_t)random_below(&random, 3500));
+        rni_schedule_next(&plan, plan.timer.due + (int64_t)random_below(&random, 3500));
         ticks++;
-        assert_int_equal(plan.due, 777 + (int64_t)(ticks + plan.missed) * 1000);
+        assert_int_equal(plan.timer.due, 777 + (int64_t)(ticks + plan.missed) * 1000);
     }
     assert_true(plan.missed > 0);
 }

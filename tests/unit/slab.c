@@ -31,7 +31,7 @@ static void check_full(const void *object, uint32_t number, size_t size) {
 
 static void check_place(const rni_slab *of, const void *object) {
     const rni_chunk *chunk = rni_chunk_of(object);
-    size_t offset = (size_t)((const char *)object - (const char *)chunk);
+    size_t offset = (uintptr_t)object - rni_chunk_start(object);
     assert_true(offset >= RNI_CHUNK_HEADER && offset + rni_stride(of->class_of) <= RNI_CHUNK_BYTES);
     assert_int_equal(chunk->class_of, of->class_of);
 }

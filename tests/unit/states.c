@@ -182,7 +182,7 @@ TEST(a_run_that_was_stopped_does_not_wait_for_its_next_tick) {
     set_up(RN_RUNNING | RNI_BEGUN | RNI_STOP);
     rn_runtime *runtime = rni_handle_object(opened);
     rni_plan *plan = rni_run_add_plan(run, 0);
-    plan->due = rni_now(runtime) + RN_HOURS(1);
+    plan->timer.due = rni_now(runtime) + RN_HOURS(1);
     assert_false(rni_schedule_suspend(runtime, run));
     rni_completion_init(&run->done, RN_RUNNING | RNI_BEGUN);
     rni_store_release(&runtime->phase, RNI_STOPPING);

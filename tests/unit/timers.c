@@ -1,21 +1,22 @@
 /*
- * The timing wheel against a naive model: every plan in a flat array, with the tick at which it must come.
+ * The timing wheel against a naive model: every timer in a flat array, with the tick at which it must come.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/run.h"
 #include "core/timers.h"
 #include "support.h"
 
 #define TICK (INT64_C(1) << RNI_TICK_SHIFT)
-#define PLANS 400
+#define TIMERS 400
 
-/* What the model knows of a plan: its tick while it is in the wheel, else 0. */
+/* What the model knows of a timer: its tick while it is in the wheel, else 0; and which were cancelled, oldest first. */
 struct model {
     rni_timers timers;
-    rni_plan plans[PLANS];
-    uint64_t ticks[PLANS];
+    rni_timer all[TIMERS];
+    uint64_t ticks[TIMERS];
+    int leaving[RNI_LEAVING];
+    size_t number_leaving;
     int64_t now;
 };
 
@@ -25,28 +26,27 @@ static uint64_t tick_of(int64_t due) { return ((uint64_t)due + (uint64_t)TICK - 
 
 static void reset(int64_t now) {
     memset(&model, 0, sizeof model);
-    for (int i = 0; i < PLANS; i++) model.plans[i].slot = RNI_NO_SLOT;
     model.now = now;
     rni_timers_init(&model.timers, now);
 }
 
 static bool add(int index, int64_t due) {
     uint64_t next = (uint64_t)model.now / (uint64_t)TICK + 1;
-    model.plans[index].due = due;
+    model.all[index].due = due;
     model.ticks[index] = due <= 0 || tick_of(due) < next ? next : tick_of(due);
-    return rni_timers_add(&model.timers, &model.plans[index]);
+    return rni_timers_add(&model.timers, &model.all[index]);
 }
 
 static uint64_t first_tick(void) {
     uint64_t first = UINT64_MAX;
-    for (int i = 0; i < PLANS; i++)
+    for (int i = 0; i < TIMERS; i++)
         if (model.ticks[i] != 0 && model.ticks[i] < first) first = model.ticks[i];
     return first;
 }
 
 static size_t count(void) {
     size_t number = 0;
-    for (int i = 0; i < PLANS; i++) number += model.ticks[i] != 0;
+    for (int i = 0; i < TIMERS; i++) number += model.ticks[i] != 0;
     return number;
 }
 
@@ -61,18 +61,54 @@ static void check_first_due(void) {
     assert_true(first_due() > model.now);
 }
 
+static void note_left(const rni_timer *left) {
+    for (size_t i = 0; i < model.number_leaving; i++) {
+        if (left != &model.all[model.leaving[i]]) continue;
+        model.ticks[model.leaving[i]] = 0;
+        model.leaving[i] = model.leaving[--model.number_leaving];
+        assert_null(left->link);
+        return;
+    }
+    fail_msg("a timer left that was not leaving");
+}
+
+/* Those that are leaving have left, all of them. */
+static void flush(void) {
+    for (rni_timer *next, *left = rni_timers_flush(&model.timers); left; left = next) {
+        next = left->next;
+        note_left(left);
+    }
+    assert_int_equal(model.number_leaving, 0);
+}
+
+static bool is_leaving(int index) {
+    for (size_t i = 0; i < model.number_leaving; i++)
+        if (model.leaving[i] == index) return true;
+    return false;
+}
+
+/* One that is cancelled: it stays, and so does what it says, until another has to leave for it. */
+static void leave(int index) {
+    bool is_full = model.number_leaving == RNI_LEAVING;
+    rni_timer *left = rni_timers_leave(&model.timers, &model.all[index]);
+    assert_int_equal(left != NULL, is_full && model.ticks[index] != 0);
+    if (left) note_left(left);
+    if (model.ticks[index] != 0) model.leaving[model.number_leaving++] = index;
+}
+
 /* Advances, and compares all that came with the model: the set, the order, and the bounds of lateness. */
 static size_t advance(int64_t now) {
     size_t came = 0;
     uint64_t former = 0;
     model.now = now;
-    for (rni_plan *next, *plan = rni_timers_advance(&model.timers, now); plan; plan = next, came++) {
-        next = plan->next;
-        size_t index = (size_t)(plan - model.plans);
-        assert_true(plan->due <= now);
+    flush();
+    for (rni_timer *next, *timer = rni_timers_advance(&model.timers, now); timer; timer = next, came++) {
+        next = timer->next;
+        size_t index = (size_t)(timer - model.all);
+        assert_true(timer->due <= now);
         assert_true(model.ticks[index] != 0 && model.ticks[index] <= (uint64_t)(now / TICK));
         assert_true(model.ticks[index] >= former);
-        assert_int_equal(plan->slot, RNI_NO_SLOT);
+        assert_null(timer->link);
         former = model.ticks[index];
         model.ticks[index] = 0;
     }
@@ -82,8 +118,9 @@ static size_t advance(int64_t now) {
     return came;
 }
 
-static void remove_plan(int index) {
-    assert_int_equal(rni_timers_remove(&model.timers, &model.plans[index]), model.ticks[index] != 0);
+static void remove_timer(int index) {
+    flush();
+    assert_int_equal(rni_timers_remove(&model.timers, &model.all[index]), model.ticks[index] != 0);
     model.ticks[index] = 0;
     check_first_due();
 }
@@ -95,15 +132,17 @@ static int64_t some_distance(uint64_t *random) {
 }
 
 static void step(uint64_t *random, int64_t end) {
-    int index = (int)random_below(random, PLANS);
+    int index = (int)random_below(random, TIMERS);
     uint64_t choice = random_below(random, 10);
-    if (choice < 6) {
-        if (model.ticks[index]) remove_plan(index);
+    if (choice < 5) {
+        if (model.ticks[index]) remove_timer(index);
         int64_t due = model.now + some_distance(random) / 2;
         if (random_below(random, 16) == 0) due = (int64_t)random_below(random, (uint64_t)model.now + 1);
         add(index, due < end ? due : end);
+    } else if (choice == 5) {
+        remove_timer(index);
     } else if (choice == 6) {
-        remove_plan(index);
+        if (!is_leaving(index)) leave(index);
     } else if (choice == 7) {
         advance(model.now + (int64_t)random_below(random, 64 * 64 * (uint64_t)TICK));
     } else if (first_due() != RNI_NEVER && choice == 8) {
@@ -179,11 +218,11 @@ TEST(removing_the_first_costs_at_most_one_early_look) {
     reset(0);
     add(0, 3 * TICK);
     add(1, 30 * TICK);
-    remove_plan(0);
-    remove_plan(0);
+    remove_timer(0);
+    remove_timer(0);
     assert_int_equal(advance(first_due()), 0);
     assert_int_equal(first_due(), 30 * TICK);
-    remove_plan(1);
+    remove_timer(1);
     assert_int_equal(advance(30 * TICK), 0);
     assert_int_equal(first_due(), RNI_NEVER);
 }
@@ -194,60 +233,99 @@ TEST(any_of_one_slot_can_leave_it) {
         unsigned chosen[3] = {order % 3, order / 3 % 3, order / 9};
         reset(0);
         for (int i = 0; i < 3; i++) add(i, 7 * TICK);
-        for (int i = 0; i < 3; i++) remove_plan((int)chosen[i]);
+        for (int i = 0; i < 3; i++) remove_timer((int)chosen[i]);
         size_t left = count();
         assert_int_equal(advance(7 * TICK), left);
     }
 }
 
-static void check_visit(void) {
-    bool seen[PLANS] = {false};
-    uint32_t position = 0;
-    size_t visited = 0;
-    for (rni_plan *plan; (plan = rni_timers_visit(&model.timers, &position)) != NULL; position++)
-        for (; plan; plan = plan->next, visited++) {
-            size_t index = (size_t)(plan - model.plans);
-            assert_true(model.ticks[index] != 0 && !seen[index]);
-            seen[index] = true;
-        }
-    assert_int_equal(visited, count());
+TEST(one_that_leaves_does_so_when_as_many_have_come_after_it) {
+    reset(0);
+    for (int i = 0; i < 30; i++) add(i, (i % 2 ? 7 : 700) * TICK);
+    for (int i = 0; i < (int)RNI_LEAVING; i++) leave(i);
+    assert_int_equal(count(), 30);
+    for (int i = RNI_LEAVING; i < 20; i++) {
+        leave(i);
+        assert_int_equal(model.ticks[i - (int)RNI_LEAVING], 0);
+        check_first_due();
+    }
+    leave(0); /* not in it: it pushes nobody out */
+    assert_int_equal(model.number_leaving, RNI_LEAVING);
+    assert_int_equal(advance(7 * TICK), 5);
+    assert_int_equal(count(), 5);
 }
 
-TEST(a_visit_sees_each_once) {
+TEST(the_last_that_leave_wait_for_a_flush) {
+    reset(0);
+    flush();
+    for (int i = 0; i < 3; i++) add(i, 7 * TICK);
+    for (int i = 0; i < 3; i++) leave(i);
+    assert_int_equal(count(), 3);
+    flush();
+    assert_int_equal(count(), 0);
+    flush();
+    assert_int_equal(advance(7 * TICK), 0);
+    assert_int_equal(first_due(), RNI_NEVER);
+}
+
+static bool is_chosen(const rni_timer *timer, void *remainder) {
+    return (timer - model.all) % 3 == *(const int *)remainder;
+}
+
+static size_t take(int remainder) {
+    size_t taken = 0;
+    for (rni_timer *timer = rni_timers_take(&model.timers, is_chosen, &remainder); timer; timer = timer->next, taken++) {
+        size_t index = (size_t)(timer - model.all);
+        assert_true(model.ticks[index] != 0 && (int)(index % 3) == remainder);
+        assert_null(timer->link);
+        model.ticks[index] = 0;
+    }
+    check_first_due();
+    return taken;
+}
+
+TEST(the_chosen_are_taken_from_every_level_and_the_others_stay) {
     uint64_t random = random_seed();
     reset(RN_DAYS(10));
-    check_visit();
-    for (int i = 0; i < PLANS; i += 2) add(i, model.now + some_distance(&random));
-    check_visit();
+    assert_int_equal(take(0), 0);
+    for (int i = 0; i < TIMERS; i++) add(i, model.now + (i < 100 ? 5 * TICK : some_distance(&random)));
     advance(model.now + RN_SECONDS(5));
-    check_visit();
+    size_t before = count(), taken = take(1);
+    assert_true(taken > 0);
+    assert_int_equal(count(), before - taken);
+    assert_int_equal(take(1), 0);
+    taken += take(0) + take(2);
+    assert_int_equal(taken, before);
+    assert_int_equal(count(), 0);
+    assert_int_equal(advance(first_due()), 0);
+    assert_int_equal(first_due(), RNI_NEVER);
 }
 
 /* As many as a large program has: a tick that is lost or out of order shows here, whatever the level. */
 TEST(a_million_timers_come_in_order) {
     size_t many = UNDER_SANITIZER ? 50000 : 1000000;
-    rni_plan *plans = calloc(many, sizeof *plans);
+    rni_timer *all = calloc(many, sizeof *all);
     rni_timers *timers = malloc(sizeof *timers);
     uint64_t random = random_seed();
     int64_t now = RN_HOURS(2);
-    assert_non_null(plans);
+    assert_non_null(all);
     assert_non_null(timers);
     rni_timers_init(timers, now);
     for (size_t i = 0; i < many; i++) {
-        plans[i].due = now + (int64_t)random_below(&random, (uint64_t)RN_DAYS(1)) + 1;
-        rni_timers_add(timers, &plans[i]);
+        all[i].due = now + (int64_t)random_below(&random, (uint64_t)RN_DAYS(1)) + 1;
+        rni_timers_add(timers, &all[i]);
     }
     assert_int_equal(timers->count, many);
     size_t came = 0;
     for (int64_t former = now; came < many; former = now) {
         now += RN_MINUTES(1);
-        for (rni_plan *plan = rni_timers_advance(timers, now); plan; plan = plan->next, came++) {
-            assert_true(plan->due <= now && plan->due > former - TICK);
-            if (plan->next) assert_true(tick_of(plan->due) <= tick_of(plan->next->due));
+        for (rni_timer *timer = rni_timers_advance(timers, now); timer; timer = timer->next, came++) {
+            assert_true(timer->due <= now && timer->due > former - TICK);
+            if (timer->next) assert_true(tick_of(timer->due) <= tick_of(timer->next->due));
         }
     }
     assert_int_equal(came, many);
     assert_int_equal(timers->count, 0);
     free(timers);
-    free(plans);
+    free(all);
 }
