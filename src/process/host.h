@@ -48,7 +48,7 @@ typedef struct rni_process {
     bool is_replaced;    /* guarded: the one before it, in this place, died */
     uint64_t turns;      /* that it has done */
     int memory;          /* tells how much it uses, if anybody asks; or -1 */
-    int pid;             /* for /proc and control groups: never to be signalled */
+    int pid;             /* for /proc: never to be signalled */
     int group;           /* its control group; or -1 */
     bool has_exceeded;   /* the one that was buried last: used more memory than its group might */
     rni_stage_limit *deadline; /* guarded: of the innermost turn there that has one; NULL: none */
