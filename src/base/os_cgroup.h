@@ -19,8 +19,9 @@ typedef struct rni_os_cgroups {
 int rni_os_cgroups_open(rni_os_cgroups *cgroups, char *why, size_t size);
 void rni_os_cgroups_close(rni_os_cgroups *cgroups);
 
-/* A group of that name, with that process in it. Its folder; -1: refused. */
-int rni_os_cgroup_make(const rni_os_cgroups *cgroups, const char *name, int pid);
+/* A group of that name, with nobody in it. Its folder; -1: refused. */
+int rni_os_cgroup_make(const rni_os_cgroups *cgroups, const char *name);
+int rni_os_cgroup_door(int group); /* the file that puts the process into it whose number is written there; -1: refused */
 bool rni_os_cgroup_limit(const rni_os_cgroups *cgroups, int group, uint64_t bytes); /* UINT64_MAX: none */
 bool rni_os_cgroup_has_killed(const rni_os_cgroups *cgroups, int group);          /* for want of memory */
 

@@ -98,16 +98,14 @@ void rni_os_cgroups_close(rni_os_cgroups *cgroups) {
 
 /* ---- one ---- */
 
-int rni_os_cgroup_make(const rni_os_cgroups *cgroups, const char *name, int pid) {
-    char number[16];
-    if (pid <= 0 || pid == getpid()) return -1; /* 0 would be whoever writes it */
-    snprintf(number, sizeof number, "%d", pid);
+int rni_os_cgroup_make(const rni_os_cgroups *cgroups, const char *name) {
     if (mkdirat(cgroups->folder, name, 0755) != 0) return -1;
     int group = openat(cgroups->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (group >= 0 && write_text(group, "cgroup.procs", number)) return group;
-    (void)rni_os_cgroup_remove(cgroups, name, group);
-    return -1;
+    if (group < 0) (void)rni_os_cgroup_remove(cgroups, name, group);
+    return group;
 }
+
+int rni_os_cgroup_door(int group) { return openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC); }
 
 bool rni_os_cgroup_limit(const rni_os_cgroups *cgroups, int group, uint64_t bytes) {
     char text[24];

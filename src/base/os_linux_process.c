@@ -278,6 +278,12 @@ void rni_os_reap(int pid) {
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
 }
 
+int rni_os_write_number(int fd, int number) {
+    char text[16];
+    int length = snprintf(text, sizeof text, "%d", number);
+    return write(fd, text, (size_t)length) == length ? 0 : errno;
+}
+
 void rni_os_signal_group(int leader, int signal) {
     kill(-leader, signal);
     if (getpgid(leader) != leader) kill(leader, signal); /* it has left its group */

@@ -122,6 +122,8 @@ typedef struct rni_os_ended {
 bool rni_os_next_ended(rni_os_ended *ended, bool wait);
 void rni_os_reap(int pid);
 
+int rni_os_write_number(int fd, int number); /* as text, in one piece. 0, or an errno */
+
 void rni_os_signal_group(int leader, int signal); /* the leader, wherever it is, and its group; not reaped yet */
 void rni_os_kill_group(int leader);
 

@@ -52,7 +52,7 @@ typedef struct rni_process {
     bool is_prepared;    /* guarded while nobody uses it: .prepare was run there, if there is one; see prepare.h */
     bool is_preparing;   /* it is being run there */
     int memory;          /* tells how much it uses, if anybody asks; or -1 */
-    int pid;             /* for /proc and control groups: never to be signalled */
+    int pid;             /* for /proc: never to be signalled */
     int group;           /* its control group; or -1 */
     bool has_exceeded;   /* the one that was buried last: used more memory than its group might */
     rni_stage_limit *deadline; /* guarded: of the innermost turn there that has one; NULL: none */

@@ -1,7 +1,9 @@
 #include "process/limits.h"
 
+#include <errno.h>
 #include <stdio.h>
 
+#include "base/os_shared.h"
 #include "process/host.h"
 #include "value/value.h"
 
@@ -39,13 +41,26 @@ static uint64_t memory_of(rni_run *run) {
     return bounds ? bounds->memory : 0;
 }
 
+/* One that has ended, or that nobody could put there, does not begin the turn: then it is begun in another. */
+static bool enter_group(rni_processes *processes, rni_process *process) {
+    int door = rni_os_cgroup_door(process->group);
+    if (door < 0) return false;
+    rni_mutex_lock(&processes->lock);
+    int error = rni_zygote_enter(&processes->zygote, process->number, door);
+    if (error == RN_CLOSED || error == ESRCH) rni_os_kill(process->pidfd);
+    rni_mutex_unlock(&processes->lock);
+    rni_os_close(door);
+    return error == 0 || error == RN_CLOSED || error == ESRCH;
+}
+
 bool rni_limits_apply(rni_processes *processes, rni_process *process, rni_run *run) {
     char name[64];
     const rni_os_cgroups *cgroups = &processes->groups.cgroups;
     if (memory_of(run) == 0) return true;
     if (process->group < 0) {
         name_group_of(processes, name, process->number);
-        process->group = rni_os_cgroup_make(cgroups, name, process->pid);
+        process->group = rni_os_cgroup_make(cgroups, name);
+        if (process->group >= 0 && !enter_group(processes, process)) return false;
     }
     return process->group >= 0 && rni_os_cgroup_limit(cgroups, process->group, memory_of(run));
 }

@@ -82,7 +82,6 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
         rni_drop(error);
     }
     for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
-    take_news(processes);
     if (code != RN_OK) rni_process_close_lines(process);
     if (code == RN_NO_MEMORY) return rni_error_no_memory();
     if (code != RN_OK) {
@@ -103,6 +102,7 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     process->pid = processes->zygote.worker_pid;
     if (processes->recycling.memory > 0) process->memory = rni_os_open_memory(process->pid, process->pidfd);
     rni_store_relaxed(&process->waits, 0);
+    take_news(processes); /* now: it may have ended already, and what is told of nobody is forgotten */
     rni_os_event_raise(processes->event); /* one more to watch */
     return rni_none();
 }

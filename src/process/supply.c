@@ -81,7 +81,8 @@ unsigned rni_supply_up(const rni_processes *processes) {
 static bool has_able(const rni_processes *processes) {
     for (uint32_t i = 0; i < processes->count; i++) {
         const rni_process *process = &processes->all[i];
-        if (process->is_up && rni_load_relaxed(&process->waits) == 0) return true;
+        bool lives = process->is_up && !rni_load_relaxed(&process->is_dead); /* one that lies idle is buried by nobody */
+        if (lives && rni_load_relaxed(&process->waits) == 0) return true;
     }
     return false;
 }

@@ -78,6 +78,14 @@ static void answer(uint32_t number, int error, int pidfd) {
     (void)rni_os_send_packet(zygote.calls, &packet, sizeof packet, &pidfd, error ? 0 : 1, true);
 }
 
+/* Its number is its own: it is not reaped yet. */
+static void enter(uint32_t number, int error, const int *files, uint32_t count) {
+    rni_zygote_packet packet = {.word = RNI_ZYGOTE_ENTERED, .number = number, .value = error ? error : ESRCH};
+    for (uint32_t i = 0; i < zygote.count && !error && count == 1; i++)
+        if (zygote.workers[i].number == number) packet.value = rni_os_write_number(files[0], zygote.workers[i].pid);
+    (void)rni_os_send_packet(zygote.calls, &packet, sizeof packet, NULL, 0, true);
+}
+
 static void signal_worker(uint32_t number, int signal) {
     for (uint32_t i = 0; i < zygote.count; i++)
         if (zygote.workers[i].number == number) rni_os_signal_group(zygote.workers[i].pid, signal);
@@ -140,6 +148,7 @@ static void serve(void) {
     if (error == EAGAIN) return;
     if ((error && error != EMFILE) || packet.word == RNI_ZYGOTE_STOP) end_zygote();
     if (packet.word == RNI_ZYGOTE_SPAWN) serve_spawn(&packet, error, fds, count);
+    if (packet.word == RNI_ZYGOTE_ENTER) enter(packet.number, error, fds, count);
     if (packet.word == RNI_ZYGOTE_SIGNAL) signal_worker(packet.number, packet.value);
     for (uint32_t i = 0; i < count; i++) rni_os_close(fds[i]);
 }

@@ -291,6 +291,20 @@ int rni_zygote_spawn(rni_zygote *zygote, const int *fds, uint32_t count, int *pi
     return error;
 }
 
+int rni_zygote_enter(rni_zygote *zygote, uint32_t number, int file) {
+    rni_zygote_packet packet = {.word = RNI_ZYGOTE_ENTER, .number = number};
+    uint32_t count;
+    int none = -1;
+    if (zygote->calls < 0) return RN_CLOSED;
+    int error = rni_os_send_packet(zygote->calls, &packet, sizeof packet, &file, 1, false);
+    if (error) return error == EPIPE ? RN_CLOSED : error;
+    error = await_answer(zygote, &packet, &none, &count);
+    if (error || packet.word != RNI_ZYGOTE_ENTERED || packet.number != number)
+        return rni_os_close(none), give_up(zygote, error);
+    zygote->stopped_ns = 0;
+    return packet.value;
+}
+
 int rni_zygote_signal(rni_zygote *zygote, uint32_t number, int signal) {
     rni_zygote_packet packet = {.word = RNI_ZYGOTE_SIGNAL, .number = number, .value = signal};
     return rni_os_send_packet(zygote->calls, &packet, sizeof packet, NULL, 0, true) == 0 ? RN_OK : RN_CLOSED;

@@ -10,7 +10,7 @@
  * what is left over when they die, if the host is a subreaper or the first process of its namespace.
  *
  * Host and zygote talk over two pairs of packet sockets. `calls`: SPAWN with the descriptors that the worker gets, to
- * which the zygote answers with the worker's pidfd; SIGNAL and STOP, without an answer. `socket`: news from the zygote:
+ * which the zygote answers with the worker's pidfd; ENTER, to which it answers; SIGNAL and STOP, without an answer. `socket`: news from the zygote:
  * ENDED, with the wait status and the resource usage of a worker that it reaped.
  *
  * Who ends with whom. The zygote ends, and with it every worker, when the host says STOP, closes its end, or is gone in
@@ -73,6 +73,10 @@ int rni_zygote_spawn(rni_zygote *zygote, const int *fds, uint32_t count, int *pi
 /* Host. Sends a signal (base/os_process.h) to a worker and to its process group, if it has not ended. RN_CLOSED: the zygote is gone. */
 int rni_zygote_signal(rni_zygote *zygote, uint32_t number, int signal);
 
+/* Host. Writes the worker's process id to that file, which puts it into a control group: the zygote does it, which reaps
+ * the worker, so the number is nobody else's. 0, or an errno: ESRCH: it has ended. RN_CLOSED: as rni_zygote_spawn(). */
+int rni_zygote_enter(rni_zygote *zygote, uint32_t number, int file);
+
 /* Host. News, without waiting: true and *ended, or false. zygote->socket is readable when there is some, or when the
  * zygote is gone: then rni_zygote_is_gone(). */
 bool rni_zygote_news(rni_zygote *zygote, rni_ended *ended);
@@ -111,7 +115,9 @@ enum rni_zygote_word {
     RNI_ZYGOTE_REFUSED = 6, /* value: errno */
     RNI_ZYGOTE_SIGNAL = 7,  /* value: the signal */
     RNI_ZYGOTE_STOP = 8,
-    RNI_ZYGOTE_ENDED = 9    /* value: the wait status, and the usage */
+    RNI_ZYGOTE_ENDED = 9,   /* value: the wait status, and the usage */
+    RNI_ZYGOTE_ENTER = 10,  /* with the file */
+    RNI_ZYGOTE_ENTERED = 11 /* value: 0, or errno */
 };
 
 enum rni_zygote_step { RNI_ZYGOTE_LIST = 1, RNI_ZYGOTE_THREADS = 2, RNI_ZYGOTE_SYSTEM = 3 };
