@@ -79,6 +79,9 @@ static void add_buffer(rni_writer *writer, rn_value buffer) {
     if (!writer->is_overfull) writer->buffers.values[writer->buffers.count++] = rn_keep(buffer);
 }
 
+_Static_assert((RNI_BESIDE & (RNI_WIRE_DETAILED | RN_ERROR | RN_BUFFER)) == 0,
+               "the first byte of a value tells them apart");
+
 static bool goes_beside(const rni_writer *writer, rn_value value) {
     enum rn_kind kind = rn_kind(value);
     return (kind == RN_TEXT || kind == RN_BYTES) && rn_length(value) >= RNI_LARGE_BYTES &&
