@@ -50,7 +50,7 @@ enum rni_frame {
 };
 
 #define RNI_LARGE_BYTES ((size_t)16 * 1024)
-#define RNI_BESIDE 0x80u /* as the first byte of a value: no kind has that bit */
+#define RNI_BESIDE 0x80u /* as the first byte of a value: no kind has that bit, nor has RNI_WIRE_DETAILED */
 
 /* A frame that is being written. Grows; is used again for the next. */
 typedef struct rni_writer {

@@ -28,7 +28,7 @@
 
 #define RNI_WIRE_DEPTH 32u
 #define RNI_WIRE_NEST 4u
-#define RNI_WIRE_DETAILED 0x80u
+#define RNI_WIRE_DETAILED 0x40u
 
 /* What comes beside the bytes: the buffers that they name. */
 #define RNI_WIRE_BUFFERS 8u
