@@ -20,6 +20,8 @@ _MAIN = ('__main__', '__mp_main__')
 def _find_cloudpickle():
     try:
         return importlib.import_module('cloudpickle')
+    except MemoryError:
+        raise
     except Exception:
         return None
 

@@ -36,18 +36,16 @@ static future_object *allocate(module_state *state) {
     return (future_object *)made;
 }
 
-PyObject *future_new(module_state *state, rn_future *handle, PyObject *task) {
+PyObject *future_new(module_state *state, PyObject *task) {
     future_object *made = allocate(state);
-    if (!made) {
-        rn_release(handle);
-        return NULL;
-    }
+    if (!made) return NULL;
     made->state = state;
-    made->handle = handle;
     made->task = Py_XNewRef(task);
     if (task) track(made);
     return (PyObject *)made;
 }
+
+void future_begin(PyObject *self, rn_future *handle) { future_of(self)->handle = handle; }
 
 PyObject *future_failed(module_state *state, PyObject *exception) {
     future_object *made = exception ? allocate(state) : NULL;

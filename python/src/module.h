@@ -212,7 +212,8 @@ int arguments_read(const char *method, const char *const *names, Py_ssize_t posi
  * future.c
  */
 /* Takes the handle, also on failure. With a task: it is kept until the run is done. */
-PyObject *future_new(module_state *state, rn_future *handle, PyObject *task);
+PyObject *future_new(module_state *state, PyObject *task);          /* for a run that is to begin */
+void future_begin(PyObject *future, rn_future *handle);              /* takes the handle */
 PyObject *future_failed(module_state *state, PyObject *exception); /* takes the reference */
 bool future_is_done(PyObject *future);
 void future_make_standard(PyObject *future);                  /* from now on result() raises */

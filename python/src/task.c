@@ -237,10 +237,14 @@ static PyObject *start(task_object *task, rn_task *schedule) {
                                                      "the runtime is closed; it accepts no new runs"));
     if (!task->recipe) task->recipe = make_recipe(task);
     if (!task->recipe || copy_kwargs(task, &kwargs) < 0) return NULL;
-    rn_future *handle = submit(task, schedule, kwargs);
+    /* Made before the run begins: one that has begun is not taken back for want of a future. */
+    PyObject *future = future_new(state, task->runtime->processes ? (PyObject *)task : NULL);
+    rn_future *handle = future ? submit(task, schedule, kwargs) : NULL;
     Py_XDECREF(kwargs);
-    return handle ? future_new(state, handle, task->runtime->processes ? (PyObject *)task : NULL)
-                  : future_failed(state, take_exception());
+    if (handle) future_begin(future, handle);
+    if (handle || !future) return future;
+    Py_DECREF(future);
+    return future_failed(state, take_exception());
 }
 
 static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
