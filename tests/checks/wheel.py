@@ -15,6 +15,8 @@ WEAK = {'_ITM_deregisterTMCloneTable', '_ITM_registerTMCloneTable', '__gmon_star
 UNWINDER = re.compile('_Unwind_')        # of libgcc, weak: loaded where it can be found
 NEVER = re.compile('__asan_|__tsan_')    # a wheel of a build for tests
 
+MOST_TLS_BYTES = 256                     # of about 1,600 that the loader keeps for all
+
 
 def symbols(library, which):
     """(name with its version, kind) of the dynamic symbols."""
@@ -31,6 +33,14 @@ def problems_of_symbols(extension):
         weak = kind in 'wv' and (name in WEAK or UNWINDER.match(name))
         if NEVER.match(name) or not ('@GLIBC_' in name or name in known or weak):
             yield f'{name}: neither libc has it nor {INTERPRETER}'
+
+
+def problems_of_tls(extension):
+    """Variables of threads are addressed as those of the program are; the loader keeps little room for such of a module."""
+    found = re.search(r'^\s+TLS\s+(?:0x\w+ ){4}(0x\w+)', output(['readelf', '-lW', extension]), re.M)
+    taken = int(found[1], 16) if found else 0
+    if taken > MOST_TLS_BYTES:
+        yield f'{taken} bytes of variables of threads: more than {MOST_TLS_BYTES}, other modules may not load then'
 
 
 def expected_files(root, version):
@@ -72,7 +82,7 @@ def problems_of(root, wheel):
         extension = pathlib.Path(folder, extensions[0])
         said = email.message_from_bytes(archive.read(metadata[0]))
         return [*problems_of_files(root, version, names - set(extensions)), *problems_of_metadata(root, version, said),
-                *weaknesses(extension, LIBC | {'libm.so.6'}), *problems_of_symbols(extension)]
+                *weaknesses(extension, LIBC | {'libm.so.6'}), *problems_of_symbols(extension), *problems_of_tls(extension)]
 
 
 def altered(copy, change):
@@ -114,6 +124,7 @@ def with_extension(text, *flags):
 
 STRAY = with_extension('int stray(void);\nint stray(void) { return 0; }\nint PyInit__core(void) { return 0; }\n')
 MISSING = with_extension('int nowhere(void);\nint PyInit__core(void) { return nowhere(); }\n')
+GREEDY = with_extension('__thread char greedy[300];\nint PyInit__core(void) { return greedy[0]; }\n')
 SOFT = with_extension('int PyInit__core(void) { return 0; }\n', '-Wl,-z,norelro')
 
 run('the wheel holds the package alone, hardened', lambda root: problems_of(root, WHEEL), {
@@ -122,5 +133,6 @@ run('the wheel holds the package alone, hardened', lambda root: problems_of(root
     'another version': with_another_version,
     'a symbol that leaks': lambda copy: STRAY(copy, '^exports .*stray'),
     'a symbol that nobody has': lambda copy: MISSING(copy, '^nowhere'),
+    'more variables of threads than there is room for': lambda copy: GREEDY(copy, 'bytes of variables of threads'),
     'an extension without RELRO': lambda copy: SOFT(copy, 'RELRO'),
 })
