@@ -51,12 +51,14 @@ static bool add_chunk(rni_slab *slab) {
     return adopt_from(slab, chunk, 0);
 }
 
+static bool is_sparse(uint64_t mask) { return __builtin_popcountll(mask) <= RNI_SPARSE; }
+
 /* What is free in a group that is mostly taken lies apart, and in no order that a processor foresees: it is asked for at
  * once, a group ahead. */
 static void fetch_sparse(rni_chunk *chunk, uint32_t index) {
     if (index >= rni_groups(chunk->class_of)) return;
     uint64_t mask = rni_load_relaxed(&chunk->free[index]);
-    if (__builtin_popcountll(mask) > RNI_SPARSE) return;
+    if (!is_sparse(mask)) return;
     for (; mask; mask &= mask - 1) {
         char *object = rni_group_start(chunk, index) + (size_t)(uint32_t)__builtin_ctzll(mask) * rni_stride(chunk->class_of);
         __builtin_prefetch(object, 1);
@@ -71,6 +73,7 @@ void *rni_slab_refill(rni_slab *slab) {
         bool found = search_old(slab) || add_chunk(slab);
         rni_mutex_unlock(&slab->lock);
         if (!found) return NULL;
+        slab->ahead = is_sparse(slab->mask) ? 0 : RNI_AHEAD;
         fetch_sparse(slab->chunk, slab->index + 1);
     }
     return rni_slab_take(slab, rni_stride(slab->class_of));

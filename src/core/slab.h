@@ -56,6 +56,7 @@ typedef struct rni_slab {
     char *group;         /* its first object */
     rni_chunk *chunk;    /* its chunk, or NULL; written under lock */
     uint32_t index;      /* its number in the chunk */
+    uint32_t ahead;      /* which object to ask for while one is taken; 0 in a sparse group, which came as a whole */
     enum rni_class class_of;
     uint64_t back_mask;  /* objects given back by this thread, of one group, not told yet */
     rni_chunk *back_chunk;
@@ -116,7 +117,7 @@ static inline void *rni_slab_take(rni_slab *slab, uint32_t stride) {
     slab->mask &= slab->mask - 1;
     /* The line of one that is used soon: it is most likely in another core's cache, and on its way
      * here while those before it are filled in. Past the group it is the next one's, or nobody's. */
-    __builtin_prefetch(object + (size_t)RNI_AHEAD * stride, 1);
+    __builtin_prefetch(object + (size_t)slab->ahead * stride, 1);
     return object;
 }
 

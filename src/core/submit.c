@@ -227,7 +227,7 @@ static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admis
     rni_plan *plan = rni_run_plan(run);
     bool waits = run->flags & RNI_DELAYED || (plan && plan->timer.due > (int64_t)rni_load_relaxed(&plan->born));
     uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
-    if (!plan || (plan->every == 0 && !waits)) flags |= RNI_CLAIMABLE;
+    if (!waits && (!plan || plan->every == 0)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);
     if (!runtime->executor->reserve(runtime)) return false;
     if (!waits && admission == ADMITTED) return runtime->executor->submit(runtime, lane, run) == RN_OK;

@@ -35,6 +35,7 @@ static rni_run *run_of(rn_future *future) { return rni_handle_object(future); }
 static void end(rn_future *future, bool has_plan) {
     assert_int_equal(rni_run_plan(run_of(future)) != NULL, has_plan);
     assert_non_null(rni_run_timer(run_of(future))->link);
+    assert_false(rni_load_relaxed(&run_of(future)->done.word) & RNI_CLAIMABLE); /* it is not due */
     assert_true(rn_cancel(future));
     rn_release(future);
 }
