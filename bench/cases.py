@@ -116,6 +116,10 @@ CASES += [
           Goal('10x a fork and its reaping', 'bare', 10, figure='replaced')),
     death('1-gib', '1 GiB', GIB, 20,
           Goal('1.5x our own figure at 16 MiB', 'processes-death-16-mib', 1.5, figure='replaced')),
+    Case('processes-offenders', 'worker processes: a run beside others that kill their workers', '% of the time without',
+         'processes-offenders', dict(workers=3, samples=40, gap_ns=50 * MILLION),
+         (Goal('111 %: 0.9 of the runs in the same time', '', extra=111),), figure='quarantined', others=('dying',),
+         most_rounds=3),
 ]
 
 

@@ -3,7 +3,10 @@
  */
 #include "processes.h"
 
+#include <pthread.h>
 #include <runium.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +198,102 @@ static void deaths(const struct bench_job *job) {
     close_runtime(runtime);
 }
 
+/* ------------------------------------------------------------------------------------------------
+ * Beside offenders: one run at a time, while another thread starts a run each millisecond, which in every other phase kills
+ * its worker and is harmless in the phases between. Phase by phase, so that what else the machine does hits both.
+ */
+#define OFFENCE_GAP_NS 1000000
+
+struct neighbour {
+    rn_runtime *runtime;
+    rn_task_fn *task;
+    atomic_bool is_over;
+    uint64_t count;
+};
+
+static rn_value do_nothing(rn_call *call) {
+    (void)call;
+    return rn_none();
+}
+
+static rn_value work_a_little(rn_call *call) {
+    (void)call;
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < 30000; i++) {
+        __asm__ volatile("" : "+r"(sum));
+        sum += i;
+    }
+    return rn_int((int64_t)sum);
+}
+
+static rn_value kill_itself(rn_call *call) {
+    (void)call;
+    raise(SIGKILL);
+    return rn_none();
+}
+
+static void *start_runs(void *pointer) {
+    struct neighbour *neighbour = pointer;
+    while (!atomic_load(&neighbour->is_over)) {
+        rn_future *future = rn_run(neighbour->runtime, neighbour->task);
+        if (rn_is_error(rn_result(future)) != (neighbour->task == kill_itself)) {
+            bench_fail("a task that killed its worker ended well, or another did not");
+        }
+        rn_release(future);
+        neighbour->count++;
+        bench_sleep_ns(OFFENCE_GAP_NS);
+    }
+    return NULL;
+}
+
+static uint64_t work_for(rn_runtime *runtime, int64_t duration_ns) {
+    uint64_t count = 0;
+    for (int64_t end = bench_now_ns() + duration_ns; bench_now_ns() < end; count++) {
+        rn_future *future = rn_run(runtime, work_a_little);
+        result_of(future);
+        rn_release(future);
+    }
+    return count;
+}
+
+static uint64_t work_beside(struct neighbour *neighbour, rn_task_fn *task, int64_t duration_ns) {
+    pthread_t thread;
+    atomic_store(&neighbour->is_over, false);
+    neighbour->task = task;
+    neighbour->count = 0;
+    if (pthread_create(&thread, NULL, start_runs, neighbour) != 0) {
+        bench_fail("no thread");
+    }
+    uint64_t count = work_for(neighbour->runtime, duration_ns);
+    atomic_store(&neighbour->is_over, true);
+    pthread_join(thread, NULL);
+    if (count == 0 || neighbour->count == 0) {
+        bench_fail("%llu runs beside %llu others", (unsigned long long)count, (unsigned long long)neighbour->count);
+    }
+    return count;
+}
+
+/* How long a run takes beside offenders, in percent of how long it takes beside others. */
+static double percent_beside(const struct bench_job *job, rn_runtime *runtime) {
+    struct neighbour neighbour = {.runtime = runtime};
+    uint64_t quiet = 0, beside = 0;
+    work_for(runtime, job->gap_ns);
+    for (unsigned i = 0; i < job->samples; i++) {
+        quiet += work_beside(&neighbour, do_nothing, job->gap_ns);
+        beside += work_beside(&neighbour, kill_itself, job->gap_ns);
+    }
+    close_runtime(runtime);
+    return 100.0 * (double)quiet / (double)beside;
+}
+
+/* As a program has it that says nothing of quarantine and replacements. And without quarantine: each one dies. */
+static void offenders(const struct bench_job *job) {
+    bench_report("quarantined", percent_beside(job, rn_open(.executor = RN_PROCESSES, .workers = job->workers,
+                                                            .log = rn_log_nothing)));
+    bench_report("dying", percent_beside(job, rn_open(.executor = RN_PROCESSES, .workers = job->workers,
+                                                      .log = rn_log_nothing, .quarantine = NEVER)));
+}
+
 int main(int count, char **arguments) {
     static const struct bench_case cases[] = {
         {"runium", "processes-pipelined", pipelined},
@@ -202,6 +301,7 @@ int main(int count, char **arguments) {
         {"runium", "processes-payload", payload},
         {"runium", "processes-buffer", buffer},
         {"runium", "processes-death", deaths},
+        {"runium", "processes-offenders", offenders},
         {NULL, NULL, NULL},
     };
     char about[64];

@@ -1,5 +1,5 @@
 /*
- * P14, in part: the system refuses worker processes, or what they need, while runs go on. The pool goes on with those that
+ * P14: the system refuses worker processes, or what they need, while runs go on. The pool goes on with those that
  * it has, says so once, and recovers as soon as the system gives more; no run is lost. With none at all runs fail, in the
  * end, with an error that says so. And workers that die are replaced no faster than they may be.
  *
@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <runium.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,6 +131,30 @@ static void tighten_files(unsigned workers) {
 
 static void lift_files(void) { setrlimit(RLIMIT_NOFILE, &files); }
 static void nothing(void) {}
+
+/* ---- memory files: the system has no room in its table of files, or for their pages ---- */
+
+enum { FILES_OF_WORKER = 3 };
+static atomic_int files_left = INT_MAX, rooms_left = INT_MAX;
+
+/* In the place of libc's, for the library too. */
+int memfd_create(const char *name, unsigned flags);
+__attribute__((visibility("default"))) int memfd_create(const char *name, unsigned flags) {
+    if (atomic_load(&files_left) != INT_MAX && atomic_fetch_sub(&files_left, 1) <= 0) return errno = ENFILE, -1;
+    return (int)syscall(SYS_memfd_create, name, flags);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length);
+__attribute__((visibility("default"))) int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
+    if (atomic_load(&rooms_left) != INT_MAX && atomic_fetch_sub(&rooms_left, 1) <= 0) return errno = ENOSPC, -1;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+static bool has_no_limit(void) { return true; }
+static void tighten_table(unsigned workers) { atomic_store(&files_left, FILES_OF_WORKER * (int)workers); }
+static void lift_table(void) { atomic_store(&files_left, INT_MAX); }
+static void tighten_room(unsigned workers) { atomic_store(&rooms_left, FILES_OF_WORKER * (int)workers); }
+static void lift_room(void) { atomic_store(&rooms_left, INT_MAX); }
 
 /* ---- processes, by a cgroup ---- */
 
@@ -273,6 +299,8 @@ static void play_in_child(void *context) {
 
 static const struct limit limits[] = {
     {"descriptors", note_files, tighten_files, lift_files, nothing},
+    {"the system's table of files", has_no_limit, tighten_table, lift_table, nothing},
+    {"room for shared memory", has_no_limit, tighten_room, lift_room, nothing},
     {"processes of a cgroup", enter_cgroup, tighten_pids, lift_pids, leave_cgroup},
     {"processes of a user", become_nobody, tighten_user, lift_user, nothing},
 };
