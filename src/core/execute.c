@@ -195,7 +195,8 @@ static bool suspend(rni_turn *turn) {
     plan->has_outcome = true;
     plan->updated = turn->updated;
     plan->has_updated = turn->has_updated;
-    if (!call->runtime->executor->home) plan->last_worker = rni_worker_number(rni_self, call->runtime);
+    if (!call->runtime->executor->home) /* GCOVR_EXCL_BR_LINE: of worker processes */
+        plan->last_worker = rni_worker_number(rni_self, call->runtime);
     rni_schedule_next(plan, rni_now(call->runtime));
     rni_store_relaxed(&call->run->place, call->runtime->index); /* on nobody's stack */
     if (rni_schedule_suspend(call->runtime, call->run)) return true;

@@ -11,7 +11,6 @@
  *
  *     hostile_frames [--canary] [--frames=N]     the figure comes last; the canary takes one refusal for another
  */
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +19,7 @@
 #include "core/turn.h"
 #include "fake_worker.h"
 #include "hostile_fetches.h"
+#include "hostile_mutants.h"
 #include "process/batch.h"
 #include "process/bound.h"
 #include "process/names.h"
@@ -379,19 +379,12 @@ static _Thread_local struct dice dice;
 static atomic_ullong frames_sent, runs_started;
 static atomic_uint lanes;
 
-static uint64_t odd_number(void) {
-    static const uint64_t odd[] = {0, 1, 2, 3, 7, 8, 255, 256, 4095, 4096, 65535, 65536, INT32_MAX, UINT32_MAX,
-                                   UINT64_C(1) << 32, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX - 1, UINT64_MAX};
-    uint64_t number = odd[roll_below(&dice, sizeof odd / sizeof odd[0])];
-    return roll_below(&dice, 4) == 0 ? roll(&dice) : number;
-}
-
 static rn_value some_value(void) {
     static const char bytes[9000], large[400000]; /* two of them fit into the ring: nobody takes them out meanwhile */
     if (roll_below(&dice, 512) == 0) return rn_bytes(large, RNI_LARGE_BYTES + (size_t)roll_below(&dice, sizeof large / 2));
     switch (roll_below(&dice, 8)) {
     case 0: return rn_none();
-    case 1: return rn_int((int64_t)odd_number());
+    case 1: return rn_int((int64_t)odd_number(&dice));
     case 2: return rn_text("a text");
     case 3: return rn_error(OWN_ERROR, "an error");
     case 4: return rn_bytes(bytes, (size_t)roll_below(&dice, sizeof bytes));
@@ -435,7 +428,7 @@ static void put_some_state(struct fake *fake) {
     state.has_updated = roll_below(&dice, 4) == 0;
     state.updated = state.has_updated ? some_value() : rn_none();
     if (roll_below(&dice, 24) == 0) state.stage = (uint8_t)roll_below(&dice, 6);
-    if (roll_below(&dice, 24) == 0) state.iteration = odd_number();
+    if (roll_below(&dice, 24) == 0) state.iteration = odd_number(&dice);
     if (roll_below(&dice, 24) == 0) is_end = !is_end;
     if (is_end) put_ended(fake, &state);
     else put_state(begin(fake, RNI_STAGE), &state);
@@ -443,7 +436,7 @@ static void put_some_state(struct fake *fake) {
     rn_drop(state.updated);
 }
 
-static uint64_t some_future(void) { return roll_below(&dice, 4) ? roll_below(&dice, 5) : odd_number(); }
+static uint64_t some_future(void) { return roll_below(&dice, 4) ? roll_below(&dice, 5) : odd_number(&dice); }
 
 static void put_some_frame(struct fake *fake) {
     switch (roll_below(&dice, 14)) {
@@ -464,43 +457,15 @@ static void put_some_frame(struct fake *fake) {
     }
 }
 
-static void mutate(rni_writer *frame) {
-    for (uint64_t changes = 1 + roll_below(&dice, 3); changes > 0 && frame->length > 0; changes--) {
-        size_t at = (size_t)roll_below(&dice, frame->length);
-        uint64_t number = odd_number();
-        switch (roll_below(&dice, 7)) {
-        case 0: frame->bytes[at] ^= (unsigned char)(1u << roll_below(&dice, 8)); break;
-        case 1: frame->bytes[at] = (unsigned char)number; break;
-        case 2: memcpy(frame->bytes + at, &number, frame->length - at < 8 ? frame->length - at : 8); break;
-        case 3: memcpy(frame->bytes + at, &number, frame->length - at < 4 ? frame->length - at : 4); break;
-        case 4: frame->length = at + 1; break;
-        case 5: rni_put_64(frame, number); break;
-        default: memmove(frame->bytes, frame->bytes + at / 2, frame->length - at / 2); break;
-        }
-    }
-}
-
-/* What a batch's end looks like, or not. */
-static void scribble(struct fake *fake) {
-    rni_mailbox *out = fake->channel.out;
-    unsigned char *bytes = (unsigned char *)out;
-    for (uint64_t changes = roll_below(&dice, 6); changes > 0; changes--) {
-        size_t at = (size_t)(roll_below(&dice, 3) ? roll_below(&dice, offsetof(rni_mailbox, told_in_batch) + 64) : roll_below(&dice, sizeof *out));
-        if (at / 4 == 0) continue; /* the futex: without it the message is not seen, and the host waits as for any that hangs */
-        uint64_t number = odd_number();
-        memcpy(bytes + at, &number, sizeof *out - at < 8 ? sizeof *out - at : 1 + (size_t)roll_below(&dice, 8));
-    }
-}
-
 /* The end of a batch, mostly as it would be: marks, results, and the message. */
 static void put_batch_end(struct fake *fake) {
     rni_mailbox *out = fake->channel.out;
-    uint32_t message = fake->channel.seen, done = (uint32_t)(roll_below(&dice, 4) ? 1 + roll_below(&dice, 3) : odd_number());
+    uint32_t message = fake->channel.seen, done = (uint32_t)(roll_below(&dice, 4) ? 1 + roll_below(&dice, 3) : odd_number(&dice));
     size_t at = 0;
     for (uint32_t i = 0; i < done && i < RNI_BATCH_MOST; i++) {
         rn_value value = some_value();
         size_t size = rni_wire_size(value);
-        uint32_t length = (uint32_t)(roll_below(&dice, 32) ? size : odd_number());
+        uint32_t length = (uint32_t)(roll_below(&dice, 32) ? size : odd_number(&dice));
         if (size + sizeof length <= RNI_BATCH_VALUE && at + size + sizeof length <= RNI_RESULTS_BYTES) {
             memcpy(out->results + at, &length, sizeof length);
             rni_wire_write(value, out->results + at + sizeof length);
@@ -510,7 +475,7 @@ static void put_batch_end(struct fake *fake) {
     }
     rni_store_relaxed(&out->begun, rni_batch_mark(message, done | (roll_below(&dice, 8) ? 0 : RNI_TALKS)));
     rni_store_relaxed(&out->done, rni_batch_mark(message + (roll_below(&dice, 16) == 0), done));
-    rni_put_64(begin(fake, RNI_BATCH_ENDED), odd_number());
+    rni_put_64(begin(fake, RNI_BATCH_ENDED), odd_number(&dice));
 }
 
 static void play_mutations(struct fake *fake, uint8_t kind, rni_reader *reader) {
@@ -523,11 +488,11 @@ static void play_mutations(struct fake *fake, uint8_t kind, rni_reader *reader) 
     }
     if (kind == RNI_BATCH && roll_below(&dice, 8)) put_batch_end(fake);
     else put_some_frame(fake);
-    if (roll_below(&dice, 8) == 0) mutate(&fake->channel.frame);
+    if (roll_below(&dice, 8) == 0) mutate_frame(&dice, &fake->channel.frame);
     uint32_t count = rni_load_relaxed(&fake->channel.out->count);
     send(fake);
     if (roll_below(&dice, 64)) return;
-    scribble(fake);
+    scribble_mailbox(&dice, fake);
     if (rni_load_relaxed(&fake->channel.out->count) == count) rni_store_relaxed(&fake->channel.out->count, count + 1);
 }
 
