@@ -36,11 +36,12 @@ def pytest_runtest_protocol(item, nextitem):
 def run_until_steady(item):
     """The reports of the last round, in which the call failed if the count was never steady."""
     counts = [0] * (MOST_ROUNDS + 1)  # made once: what is written here must not count
-    first = None
+    first = lengths = None
     for number in range(MOST_ROUNDS + 1):
         reports = run_once(item)
         if not all(report.passed for report in reports):
             return reports
+        lengths = forget_repeats(item, lengths)
         first = first or reports  # of which every later count is aware
         del reports
         counts[number] = total()
@@ -56,6 +57,17 @@ def run_once(item):
     item._initrequest()
     item._report_sections.clear()
     return runtestprotocol(item, log=False, nextitem=item.parent)  # what modules and the session have set up stays
+
+
+def forget_repeats(item, lengths):
+    """What fixtures of the module or the session have to do at their end is noted once more in each round: once will do."""
+    lists = [each._finalizers for definitions in item._fixtureinfo.name2fixturedefs.values() for each in definitions]
+    lists += [finalizers for finalizers, _ in item.session._setupstate.stack.values()]
+    if lengths is None:
+        return [len(each) for each in lists]
+    for each, length in zip(lists, lengths):
+        del each[length:]
+    return lengths
 
 
 def total():
