@@ -44,11 +44,11 @@ rn.new_task(time.sleep, args=(0.05,)).run().add_done_callback(slow)
     'a task starts another while it ends': ('''
 def again():
     time.sleep(0.1)
-    if mode == "multithreading":
-        rn.new_task(print, args=("second",)).run()
-    else:
-        print("second", flush=True)
-rn.new_task(again).run()
+    rn.new_task(print, args=("second",)).run()
+def elsewhere():  # a function of a script that refers to a runtime goes nowhere
+    time.sleep(0.1)
+    print("second")
+rn.new_task(again if mode == "multithreading" else elsewhere).run()
 ''', 0, 'second\n', ''),
     'a function of atexit starts a run': ('''
 def late():
@@ -60,6 +60,12 @@ def late():
 atexit.register(late)
 rn.new_task(int).run()
 ''', 0, 'late Closed\n', ''),
+    'a function of atexit uses the default runtime': ('''
+def late():
+    print("late", runium.new_task(int).run().result())
+atexit.register(late)
+runium.new_task(int).run()
+''', 0, 'late 0\n', ''),
     'a daemon thread waits for a future': ('''
 future = rn.new_task(int).run(every=3600, start_in=3600)
 threading.Thread(target=future.result, daemon=True).start()
