@@ -145,7 +145,7 @@ void run_set_functions(rn_task *task, const recipe_object *recipe);
 typedef struct log_sink { /* outlives the runtime that logs to it */
     module_state *state;
     bool debug;
-    bool quiet; /* a close looks for signals now and then: what the core says between is left out */
+    bool quiet; /* a close looks for signals now and then: what the core says of the time between is left out */
 } log_sink;
 
 struct runtime_object {
@@ -157,7 +157,6 @@ struct runtime_object {
     task_object *tasks;       /* those that exist, linked by next; borrowed */
     unsigned workers;
     bool processes, debug;
-    bool quiet;               /* a close looks for signals now and then: what it says between is left out */
     task_object *kept, **kept_end; /* of worker processes: those that run, linked by next_kept; each is a reference */
     PyObject *weak;
 };

@@ -44,7 +44,8 @@ static void log_record(const log_sink *sink, const rn_log_record *record) {
 
 static void on_log(void *context, const rn_log_record *record) {
     const log_sink *sink = context;
-    if (interpreter_is_ending() || sink->quiet) return;
+    bool is_of_a_task = record->run_id != 0 || record->iteration != 0;
+    if (interpreter_is_ending() || (sink->quiet && !is_of_a_task)) return;
     gil_visit visit = gil_enter();
     PyObject *type, *exception, *traceback;
     PyErr_Fetch(&type, &exception, &traceback); /* the caller's, if there is one, is no business of the log */
@@ -172,7 +173,27 @@ static void forget(runtime_object *self) {
 }
 
 #define SIGNALS_NS RN_MILLISECONDS(50)
-#define QUIET_ROUNDS 20 /* so that once a second the core may say what it waits for */
+#define SAID_ROUNDS 20 /* once a second it is said what is waited for */
+#define SHOWN 4
+
+/* The names of the first few, with commas between them. */
+static PyObject *names_of(const rn_run_info *infos, int64_t count) {
+    PyObject *text = PyUnicode_FromString("");
+    for (int64_t i = 0; text && i < count && i < SHOWN; i++)
+        Py_XSETREF(text, PyUnicode_FromFormat("%U%s'%s'", text, i > 0 ? ", " : "", infos[i].name));
+    if (text && count > SHOWN) Py_XSETREF(text, PyUnicode_FromFormat("%U and others", text));
+    return text;
+}
+
+static void say_what_is_waited_for(runtime_object *self) {
+    rn_run_info infos[SHOWN];
+    int64_t count = rn_pending(self->handle, infos, SHOWN);
+    PyObject *names = count > 0 ? names_of(infos, count) : NULL;
+    PyObject *done = names ? PyObject_CallMethod(self->state->logger, "warning", "sO", "close waits for %s", names) : NULL;
+    if (!done && PyErr_Occurred()) PyErr_WriteUnraisable(self->state->logger);
+    Py_XDECREF(names);
+    Py_XDECREF(done);
+}
 
 static int close_for(runtime_object *self, enum rn_close_how how, int64_t within) {
     rn_runtime *handle = self->handle;
@@ -194,10 +215,11 @@ static int close_looking_up(runtime_object *self, enum rn_close_how how, int64_t
     for (unsigned round = 1;; round++) {
         int64_t left = end - now_ns();
         bool is_last = left <= SIGNALS_NS;
-        self->sink->quiet = !is_last && round % QUIET_ROUNDS != 0;
+        self->sink->quiet = !is_last; /* that this slice of time is over is no news */
         int code = close_for(self, how, is_last ? (left > 0 ? left : 1) : SIGNALS_NS);
         self->sink->quiet = false;
         if (code != RN_TIMED_OUT || is_last) return code;
+        if (round % SAID_ROUNDS == 0) say_what_is_waited_for(self);
         if (PyErr_CheckSignals() < 0) return 1;
     }
 }

@@ -219,3 +219,19 @@ def test_main_without_a_guard_by_cloudpickle(script):
 def test_a_warning_about_what_was_left_open_is_none(script, mode):
     ended = script(START + 'print(rn.new_task(int).run().result())', mode, options=['-X', 'dev', '-W', 'error'])
     assert (ended.status, ended.out, ended.err, ended.left) == (0, '0\n', '', []), ended
+
+
+def test_a_close_says_what_it_waits_for_and_what_fails_meanwhile(script):
+    ended = script('''
+        import logging, runium, time
+        logging.basicConfig(format='%(levelname)s %(message)s')
+        runtime = runium.Runium(debug=False)
+        def bad():
+            raise ValueError('meanwhile')
+        runtime.new_task(time.sleep, args=(1.5,), name='the slow one').run()
+        runtime.new_task(bad).run(start_in=0.1)
+        assert runtime.close()
+    ''')
+    assert ended.status == 0, ended
+    assert "WARNING close waits for 'the slow one'" in ended.err and 'ValueError: meanwhile' in ended.err
+    assert 'its time being over' not in ended.err
