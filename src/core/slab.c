@@ -72,12 +72,31 @@ void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask) {
     RNI_ASSERT((before & mask) == 0); /* else an object was given back twice */
 }
 
+static uint32_t group_of(const void *object) {
+    rni_chunk *chunk = rni_chunk_of(object);
+    return (uint32_t)((uintptr_t)object - (uintptr_t)chunk - RNI_CHUNK_HEADER) / rni_group_bytes(chunk->class_of);
+}
+
 void rni_slab_flush(rni_slab *slab) {
     if (slab->back_mask == 0) return;
     uint64_t mask = slab->back_mask;
     slab->back_mask = 0;
-    if (slab->back_chunk == slab->chunk && slab->back_index == slab->index) slab->mask |= mask;
-    else rni_slab_tell(slab->back_chunk, slab->back_index, mask);
+    if (slab->back_group == slab->group) slab->mask |= mask;
+    else rni_slab_tell(rni_chunk_of(slab->back_group), group_of(slab->back_group), mask);
+}
+
+void rni_slab_give_far(rni_slab *slab, void *object) {
+    rni_chunk *chunk = rni_chunk_of(object);
+    uint32_t index = group_of(object);
+    char *group = group_start(chunk, index);
+    uint64_t bit = UINT64_C(1) << (uintptr_t)((char *)object - group) / rni_stride(chunk->class_of);
+    if (!slab) {
+        rni_slab_tell(chunk, index, bit);
+    } else {
+        rni_slab_flush(slab);
+        slab->back_group = group;
+        slab->back_mask = bit;
+    }
 }
 
 static bool is_wholly_free(rni_chunk *chunk) {

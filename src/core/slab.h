@@ -56,8 +56,7 @@ typedef struct rni_slab {
     uint32_t index;      /* its number in the chunk */
     enum rni_class class_of;
     uint64_t back_mask;  /* objects given back by this thread, of one group, not told yet */
-    rni_chunk *back_chunk;
-    uint32_t back_index;
+    char *back_group;    /* the first of that group */
     uint32_t fresh;      /* chunks to map before the next search of the old ones */
     uint32_t count;      /* of chunks */
     rni_mutex lock;      /* guards chunks, chunk, index */
@@ -108,25 +107,22 @@ void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask);
 /* Tells what was given back and not told yet. */
 void rni_slab_flush(rni_slab *slab);
 
+/* For one that is neither of the current group nor of that whose bits are being collected; or without a slab. */
+void rni_slab_give_far(rni_slab *slab, void *object);
+
 /* Gives an object back, whoever it came from. Without a slab: at once. */
 static inline void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of) {
-    rni_chunk *chunk = rni_chunk_of(object);
-    uint32_t offset = (uint32_t)((uintptr_t)object - (uintptr_t)chunk - RNI_CHUNK_HEADER);
-    uint32_t index = offset / rni_group_bytes(class_of);
-    uint64_t bit = UINT64_C(1) << (offset - index * rni_group_bytes(class_of)) / rni_stride(class_of);
-    if (!slab) {
-        rni_slab_tell(chunk, index, bit);
-    } else if (chunk == slab->chunk && index == slab->index) {
+    uintptr_t stride = rni_stride(class_of);
+    uintptr_t own = slab ? (uintptr_t)object - (uintptr_t)slab->group : UINTPTR_MAX;
+    if (own < RNI_GROUP * stride) {
+        uint64_t bit = UINT64_C(1) << own / stride;
         RNI_ASSERT((slab->mask & bit) == 0);
         slab->mask |= bit;
-    } else {
-        if (chunk != slab->back_chunk || index != slab->back_index) {
-            rni_slab_flush(slab);
-            slab->back_chunk = chunk;
-            slab->back_index = index;
-        }
-        slab->back_mask |= bit;
+        return;
     }
+    uintptr_t back = slab ? (uintptr_t)object - (uintptr_t)slab->back_group : UINTPTR_MAX;
+    if (back < RNI_GROUP * stride) slab->back_mask |= UINT64_C(1) << back / stride;
+    else rni_slab_give_far(slab, object);
 }
 
 /* Any thread: empties the slab's chunks that are wholly free into the pool. */
