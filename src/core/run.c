@@ -118,7 +118,8 @@ static __attribute__((noinline)) rni_run *look_closely(rn_future *future, const 
     if (!future) rni_misuse("%s: the future is NULL; rn_run() never returns that", function);
     rni_run *run = rni_handle_object(future);
     if (run == &no_memory_run) return run;
-    if (rni_chunk_of(run)->era != rni_world_era()) return NULL;
+    const rni_chunk *chunk = rni_chunk_of(run); /* that was emptied: what lay there was released, in whatever process */
+    if (chunk->place && chunk->era != rni_world_era()) return NULL;
     if (!is_current(run, future) || !is_settling(run)) rni_misuse("%s: the future %p has been released", function, (void *)future);
     return run;
 }

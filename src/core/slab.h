@@ -12,8 +12,8 @@
  * else of the owner is touched, so that an owner may come and go.
  *
  * Chunks stay mapped for ever, so that a stale handle is read without harm and found out by its
- * generation (handle.h). Those wholly free are emptied (their memory goes back to the system) and
- * kept in the world's pool for the next thread that needs one.
+ * generation (handle.h). Those wholly free are emptied (their memory goes back to the system, the
+ * header's too) and kept in the world's pool for the next thread that needs one.
  */
 #ifndef RNI_CORE_SLAB_H
 #define RNI_CORE_SLAB_H
@@ -30,7 +30,8 @@
 #define RNI_GROUPS_MAX 126u
 #define RNI_AHEAD 8u
 
-enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
+/* 0, as the header of a chunk reads that was emptied, is no class that has handles. */
+enum rni_class { RNI_CLASS_NODE, RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
 
 #define RNI_RUN_STRIDE 64u
 #define RNI_RUN_SIDE 32u
@@ -39,12 +40,20 @@ enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIM
 #define RNI_NODE_STRIDE 32u
 #define RNI_RUNTIME_STRIDE 1024u
 
+/* Where a chunk is. What is known of it while it is empty, its header being emptied too. */
+typedef struct rni_place {
+    struct rni_chunk *chunk;    /* constant */
+    struct rni_place *next_all; /* every place of its class; constant once published */
+    struct rni_place *next;     /* in the pool, guarded by the world's lock for it */
+    uint32_t generation;        /* likewise: of the chunk when it is next used */
+} rni_place;
+
 typedef struct rni_chunk {
-    struct rni_chunk *next;     /* in its slab, guarded by the slab's lock; in the pool, by the world's */
-    struct rni_chunk *next_all; /* every chunk of its class; constant once published */
-    enum rni_class class_of;    /* constant */
-    uint32_t era;               /* of the process that mapped it (world.h); constant */
-    rni_a32 generation;         /* added to that of each object; moved when the pages are emptied */
+    struct rni_chunk *next;  /* in its slab, guarded by the slab's lock */
+    rni_place *place;        /* NULL: it was emptied, and so was all that lay here */
+    enum rni_class class_of; /* constant while it is in use */
+    uint32_t era;            /* likewise: of the process that mapped it (world.h) */
+    rni_a32 generation;      /* added to that of each object; another each time that the chunk is used */
     _Alignas(64) rni_a64 free[RNI_GROUPS_MAX]; /* apart from the generation, which every handle is made with */
 } rni_chunk;
 
