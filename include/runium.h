@@ -42,10 +42,14 @@
 #define RN_API __attribute__((visibility("default")))
 #define RN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define RN_MUST_USE __attribute__((warn_unused_result))
+#define RNI_INLINE static inline __attribute__((always_inline))
+#define RNI_IS_KNOWN(condition) __builtin_constant_p(condition)
 #else
 #define RN_API
 #define RN_PRINTF(text, first)
 #define RN_MUST_USE
+#define RNI_INLINE static inline
+#define RNI_IS_KNOWN(condition) 0
 #endif
 
 #if defined(__cplusplus) && __cplusplus >= 202002L
@@ -337,14 +341,14 @@ typedef struct rn_task {
  */
 #ifdef __cplusplus
 #if __cplusplus >= 202002L
-#define rn_run(runtime, ...) rn_submit((runtime), RNI_TASK(__VA_ARGS__))
-#define rn_run_detached(runtime, ...) rn_submit_detached((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run(runtime, ...) rni_run_task((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run_detached(runtime, ...) rni_run_task_detached((runtime), RNI_TASK(__VA_ARGS__))
 #endif
 #define RNI_TASK(...) \
     rn_task { .size = sizeof(rn_task), .origin = RNI_ORIGIN(__VA_ARGS__, 0), .function = __VA_ARGS__ }
 #else
-#define rn_run(runtime, ...) rn_submit((runtime), RNI_TASK(__VA_ARGS__))
-#define rn_run_detached(runtime, ...) rn_submit_detached((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run(runtime, ...) rni_run_task((runtime), RNI_TASK(__VA_ARGS__))
+#define rn_run_detached(runtime, ...) rni_run_task_detached((runtime), RNI_TASK(__VA_ARGS__))
 #define RNI_TASK(...) \
     &(const rn_task) { .size = sizeof(rn_task), .origin = RNI_ORIGIN(__VA_ARGS__, 0), .function = __VA_ARGS__ }
 #endif
@@ -358,6 +362,34 @@ RN_API RN_MUST_USE rn_future *rn_submit(rn_runtime *runtime, const rn_task *task
  * Returns   RN_OK, or the code of the error that kept the run from starting; that error went to the log.
  */
 RN_API int rn_submit_detached(rn_runtime *runtime, const rn_task *task);
+
+/* What rn_run() becomes. A task of which nothing is given but the function and .arg, as the compiler sees, need not be
+ * written down to be read again. Of another one a copy is: a task whose address goes nowhere needs no place in memory
+ * until then, and its members are not zeroed first. */
+RN_API RN_MUST_USE rn_future *rni_start(rn_runtime *runtime, rn_task_fn *function, const char *origin, rn_value arg);
+RN_API int rni_start_detached(rn_runtime *runtime, rn_task_fn *function, const char *origin, rn_value arg);
+#define RNI_IS_BARE(task)                                                                                          \
+    (!(task)->on_iter && !(task)->on_success && !(task)->on_error && !(task)->on_finished &&                       \
+     (task)->updates_result == 0 && (task)->times <= 1 && (task)->every == 0 && !(task)->every_text &&             \
+     (task)->start_in == 0 && !(task)->start_in_text && (task)->at == 0 && !(task)->at_text && !(task)->name &&    \
+     (task)->timeout == 0 && !(task)->timeout_text && !(task)->limits)
+#define RNI_COPY_OF(task)                                                                                          \
+    {(task)->size, (task)->origin, (task)->function, (task)->arg, (task)->on_iter, (task)->on_success,             \
+     (task)->on_error, (task)->on_finished, (task)->updates_result, (task)->times, (task)->every,                  \
+     (task)->every_text, (task)->start_in, (task)->start_in_text, (task)->at, (task)->at_text, (task)->name,       \
+     (task)->timeout, (task)->timeout_text, (task)->limits}
+RN_MUST_USE RNI_INLINE rn_future *rni_run_task(rn_runtime *runtime, const rn_task *task) {
+    if (RNI_IS_KNOWN(RNI_IS_BARE(task)) && RNI_IS_BARE(task))
+        return rni_start(runtime, task->function, task->origin, task->arg);
+    const rn_task copy = RNI_COPY_OF(task);
+    return rn_submit(runtime, &copy);
+}
+RNI_INLINE int rni_run_task_detached(rn_runtime *runtime, const rn_task *task) {
+    if (RNI_IS_KNOWN(RNI_IS_BARE(task)) && RNI_IS_BARE(task))
+        return rni_start_detached(runtime, task->function, task->origin, task->arg);
+    const rn_task copy = RNI_COPY_OF(task);
+    return rn_submit_detached(runtime, &copy);
+}
 
 /* ------------------------------------------------------------------------------------------------
  * The call: what a function or a hook may ask and say. Valid until that function or hook returns,
@@ -636,6 +668,8 @@ RN_API rn_value rn_capsule_replay(const char *file, bool any_build);
 
 inline rn_future *rn_submit(rn_runtime *runtime, const rn_task &task) { return rn_submit(runtime, &task); }
 inline int rn_submit_detached(rn_runtime *runtime, const rn_task &task) { return rn_submit_detached(runtime, &task); }
+RN_MUST_USE RNI_INLINE rn_future *rni_run_task(rn_runtime *runtime, const rn_task &task) { return rni_run_task(runtime, &task); }
+RNI_INLINE int rni_run_task_detached(rn_runtime *runtime, const rn_task &task) { return rni_run_task_detached(runtime, &task); }
 inline rn_runtime *rn_open_with(const rn_options &options) { return rn_open_with(&options); }
 inline int rn_close_with(const rn_close_options &options) { return rn_close_with(&options); }
 #if __cplusplus < 202002L

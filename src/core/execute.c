@@ -18,8 +18,8 @@
 #endif
 
 /* A child that a task forked has none of the threads that its caller counts on. */
-static void expect_same_process(const rni_turn *turn) {
-    if (turn->era != rni_world_era()) rni_misuse("a process forked in a task must not return from it: exec or _exit");
+static void expect_same_process(uint32_t era) {
+    if (era != rni_world_era()) rni_misuse("a process forked in a task must not return from it: exec or _exit");
 }
 
 static const char *call_name(rn_call *call) {
@@ -36,7 +36,7 @@ static rn_value stamped(rn_call *call, rn_value error) {
 
 /* What a hook returned: an error ends the schedule and is the result, the first one of them. */
 static void after_hook(rni_turn *turn, rn_value returned, unsigned bit) {
-    expect_same_process(turn);
+    expect_same_process(turn->era);
     bool failed = rni_is_error(returned);
     if (failed) {
         returned = stamped(&turn->call, returned);
@@ -85,11 +85,16 @@ static bool enter_stage(rni_turn *turn, enum rni_stage stage) {
     return !turn->publish || turn->publish(turn); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
-static __attribute__((noinline)) void take_failure(rni_turn *turn, rn_value error) {
-    turn->outcome = stamped(&turn->call, error);
-    if (turn->lane) rni_count(&turn->lane->failed);
+static __attribute__((noinline)) rn_value failed(rn_call *call, struct rni_lane *lane, rn_value error) {
+    rn_value outcome = stamped(call, error);
+    if (lane) rni_count(&lane->failed);
+    rni_log_failure(call, outcome);
+    return outcome;
+}
+
+static void take_failure(rni_turn *turn, rn_value error) {
     turn->failed++;
-    rni_log_failure(&turn->call, turn->outcome);
+    turn->outcome = failed(&turn->call, turn->lane, error);
 }
 
 static inline void take_outcome(rni_turn *turn, rn_value outcome) {
@@ -108,7 +113,7 @@ static inline void call_function(rni_turn *turn) {
     rn_call *call = &turn->call;
     rni_turn_begin_iteration(turn);
     rn_value outcome = call->run->function(call);
-    expect_same_process(turn);
+    expect_same_process(turn->era);
     take_outcome(turn, outcome);
     turn->stage = RNI_STAGE_ON_ITER;
 }
@@ -260,18 +265,8 @@ static void run_turn(rni_turn *turn) {
     finish(turn);
 }
 
-static void take_up(rni_turn *turn, rni_plan *plan) {
-    turn->call.iteration = rni_load_relaxed(&plan->iteration);
-    turn->outcome = plan->outcome;
-    turn->updated = plan->updated;
-    turn->has_updated = plan->has_updated;
-    rni_store_relaxed(&plan->next_start, 0);
-}
-
-void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
-    rni_thread *self = rni_thread_get();
-    rni_turn turn;
-    rn_call *call = &turn.call;
+/* The frame of a run's call, on top of this thread's. */
+INLINED void start_call(rn_call *call, rn_runtime *runtime, rni_run *run, rni_thread *self) {
     call->runtime = runtime;
     call->run = run;
     call->name = NULL;
@@ -281,6 +276,54 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     call->arg = run->done.value;
     call->wait_error = rni_none();
     call->outer = self ? self->call : NULL;
+    /* Relaxed: only await.c reads it, of runs that it has seen running; one it is too early for waits for nobody yet. */
+    set_place(call, self);
+    if (self) self->call = call;
+}
+
+INLINED void end_call(rn_call *call, rni_thread *self) {
+    rni_drop(call->wait_error);
+    if (self) self->call = call->outer;
+}
+
+static void take_up(rni_turn *turn, rni_plan *plan) {
+    turn->call.iteration = rni_load_relaxed(&plan->iteration);
+    turn->outcome = plan->outcome;
+    turn->updated = plan->updated;
+    turn->has_updated = plan->has_updated;
+    rni_store_relaxed(&plan->next_start, 0);
+}
+
+/*
+ * A run with nothing beside its function: it is a turn of one stage, and has no need of what a turn keeps in mind from
+ * one to the next. What its function adds meanwhile, a plan by a report of progress, changes nothing of that.
+ */
+INLINED void execute_plain(rn_runtime *runtime, rni_run *run, rni_thread *self) {
+    rni_lane *lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
+    uint32_t era = rni_world_era();
+    rn_call call;
+    start_call(&call, runtime, run, self);
+    if (lane) rni_count(&lane->started);
+    call.iteration = 1;
+    rn_value outcome = run->function(&call);
+    expect_same_process(era);
+    if (rni_is_error(outcome)) outcome = failed(&call, lane, outcome);
+    rni_drop(call.arg);
+    call.run = NULL; /* as in finish */
+    rni_run_complete(runtime, lane, run, outcome);
+    end_call(&call, self);
+}
+
+/* Hooks, a plan, a place in the queue, another process: what the whole of a turn is for. */
+static inline bool is_plain(const rn_runtime *runtime, rni_run *run, const rni_thread *self) {
+    return self && !(run->flags & (RNI_HOOKS | RNI_COUNTED_IN)) && !rni_run_plan(run) && !runtime->executor->work;
+}
+
+static __attribute__((noinline)) void execute_turn(rn_runtime *runtime, rni_run *run) {
+    rni_thread *self = rni_thread_get();
+    rni_turn turn;
+    rn_call *call = &turn.call;
+    start_call(call, runtime, run, self);
     turn.lane = rni_lane_of(rni_load_relaxed(&runtime->serial));
     turn.plan = rni_run_plan(run);
     turn.outcome = rni_none();
@@ -292,17 +335,20 @@ void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) {
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
     if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
-    /* Relaxed: only await.c reads it, of runs that it has seen running; one it is too early for waits for nobody yet. */
-    set_place(call, self);
-    if (self) self->call = call;
     run_turn(&turn);
-    rni_drop(call->wait_error);
-    if (self) self->call = call->outer;
+    end_call(call, self);
 }
 
+INLINED void execute_begun(rn_runtime *runtime, rni_run *run) {
+    rni_thread *self = rni_self;
+    if (is_plain(runtime, run, self)) execute_plain(runtime, run, self);
+    else execute_turn(runtime, run);
+}
+
+void rni_run_execute_begun(rn_runtime *runtime, rni_run *run) { execute_begun(runtime, run); }
+
 /* A run that a worker took from a queue when the runtime is being stopped: it never begins. */
-static bool is_cancelled_by_close(rn_runtime *runtime, rni_run *run) {
-    if (rni_phase(runtime) != RNI_STOPPING) return false;
+static __attribute__((noinline)) bool is_cancelled_by_close(rn_runtime *runtime, rni_run *run) {
     if (rni_load_relaxed(&run->done.word) & RNI_BEGUN) return false;
     rni_thread *self = rni_self;
     /* The frame that done callbacks find after a run that ended: they wait as a worker does. */
@@ -315,16 +361,13 @@ static bool is_cancelled_by_close(rn_runtime *runtime, rni_run *run) {
 }
 
 void rni_run_execute(rn_runtime *runtime, rni_run *run) {
-    if (is_cancelled_by_close(runtime, run)) {
+    if (rni_phase(runtime) == RNI_STOPPING && is_cancelled_by_close(runtime, run)) {
         rni_run_unqueue(run);
         return;
     }
-    if ((run->flags & RNI_DETACHED) && !rni_run_plan(run)) {
-        rni_completion_begin_detached(&run->done);
-        rni_run_execute_begun(runtime, run);
-        return;
-    }
-    enum rni_verdict verdict = rni_completion_begin(&run->done);
-    if (verdict == RNI_YES) rni_run_execute_begun(runtime, run);
+    enum rni_verdict verdict = RNI_YES;
+    if ((run->flags & RNI_DETACHED) && !rni_run_plan(run)) rni_completion_begin_detached(&run->done);
+    else verdict = rni_completion_begin(&run->done);
+    if (verdict == RNI_YES) execute_begun(runtime, run);
     if (verdict == RNI_LAST) rni_run_give_back(run);
 }

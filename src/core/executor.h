@@ -40,6 +40,10 @@ typedef struct rni_executor {
      * outside waits may be locked. */
     void (*poke)(rn_runtime *runtime);
 
+    /* A worker, in a task that waits for the run without a time-out: runs it itself, if it may and nobody has begun it.
+     * True: it is over. False: await() is what is left. No locks. */
+    bool (*run_awaited)(void *worker, rni_run *run);
+
     /* A worker, in a task: waits until the run is over or the time is (negative: never). RN_OK,
      * RN_TIMED_OUT, or RN_DEADLOCK with the error in *error. Blocks; may run the awaited run. No locks. */
     int (*await)(rni_run *run, int64_t timeout_ns, rn_value *error);

@@ -15,28 +15,39 @@ static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete: the value is there */
 }
 
-int rni_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
-    /* Who waits for many runs waits for them in the order in which they were made, most often: the line of one of the
-     * next comes here from the core that ran it while this one is dealt with. */
-    __builtin_prefetch((const char *)run + (size_t)RNI_AHEAD * RNI_RUN_STRIDE, 1);
-    if (is_over(run)) return RN_OK;
-    if (rni_is_remote(run)) return rni_host->wait(run, timeout_ns, error); /* GCOVR_EXCL_BR_LINE: of worker processes */
+/* A thread that is no worker, or not in a task. */
+static __attribute__((noinline)) int await_outside(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_thread *self = rni_self;
-    rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
-    if (self && self->worker && self->call) {
-        rn_runtime *mine = self->call->runtime; /* open as long as this call */
-        return mine->executor->await(run, timeout_ns, error);
-    }
     if (self && rni_is_on_stack(self->call, run)) { /* a task that runs in its caller's thread waits for itself */
         *error = rn_error(RN_DEADLOCK, "deadlock: '%s' waits for itself", rn_name(self->call));
         return RN_DEADLOCK;
     }
-    if (!runtime) return RN_OK; /* over, in the meantime */
+    if (!rni_world_runtime(rni_run_runtime(run))) return RN_OK; /* over, in the meantime */
     for (int i = 0; i < SPINS && timeout_ns != 0; i++) {
         if (is_over(run)) return RN_OK;
         rni_pause();
     }
     return rni_outside_wait(run, timeout_ns);
+}
+
+/* What nearly every wait without a time-out comes to: it is over, or it is run here. False: it has to be waited for. */
+static inline bool is_over_here(rni_run *run) {
+    /* Who waits for many runs waits for them in the order in which they were made, most often: the line of one of the
+     * next comes here from the core that ran it while this one is dealt with. */
+    __builtin_prefetch((const char *)run + (size_t)RNI_AHEAD * RNI_RUN_STRIDE, 1);
+    if (is_over(run)) return true;
+    rni_thread *self = rni_self;
+    if (!self || !self->worker || !self->call || rni_is_remote(run)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return self->call->runtime->executor->run_awaited(self->worker, run); /* that runtime is open as long as this call */
+}
+
+int rni_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
+    if (is_over(run)) return RN_OK;
+    if (rni_is_remote(run)) return rni_host->wait(run, timeout_ns, error); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    rni_thread *self = rni_self;
+    if (!self || !self->worker || !self->call) return await_outside(run, timeout_ns, error);
+    rn_runtime *mine = self->call->runtime; /* open as long as this call */
+    return mine->executor->await(run, timeout_ns, error);
 }
 
 /* An error of a wait lives as long as the call that waited. */
@@ -47,10 +58,9 @@ static rn_value kept_by_call(rn_value error) {
     return error;
 }
 
-static rn_value result(rn_future *future, int64_t timeout_ns, const char *function) {
-    rni_run *run = rni_future_run(future, function);
-    if (!run) return rni_error_forked();
+static __attribute__((noinline)) rn_value result(rni_run *run, int64_t timeout_ns) {
     rn_value error;
+    if (!run) return rni_error_forked();
     switch (rni_await(run, timeout_ns, &error)) {
     case RN_OK: return run->done.value;
     case RN_DEADLOCK: return kept_by_call(error);
@@ -58,10 +68,13 @@ static rn_value result(rn_future *future, int64_t timeout_ns, const char *functi
     }
 }
 
-rn_value rn_result(rn_future *future) { return result(future, -1, "rn_result"); }
+rn_value rn_result(rn_future *future) {
+    rni_run *run = rni_future_run(future, "rn_result");
+    return run && is_over_here(run) ? run->done.value : result(run, -1);
+}
 
 rn_value rn_result_within(rn_future *future, int64_t timeout_ns) {
-    return result(future, timeout_ns, "rn_result_within");
+    return result(rni_future_run(future, "rn_result_within"), timeout_ns);
 }
 
 int rn_wait(rn_future *future, int64_t timeout_ns) {

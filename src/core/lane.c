@@ -24,6 +24,7 @@ static rni_lane *new_lane(rn_runtime *runtime, bool is_worker) {
     if (!lane) return NULL;
     lane->runtime = runtime;
     lane->serial = rni_load_relaxed(&runtime->serial);
+    lane->handle = rni_runtime_handle(runtime);
     lane->is_worker = is_worker;
     runtime->executor->lane_init(lane);
     lane->next_of_runtime = rni_lanes(runtime);
@@ -65,6 +66,13 @@ rni_lane *rni_lane_find(uint64_t serial) {
     rni_thread *thread = rni_self;
     for (rni_lane *lane = thread ? thread->lanes : NULL; lane; lane = lane->next_of_thread)
         if (lane->serial == serial) return thread->lane = lane;
+    return NULL;
+}
+
+rni_lane *rni_lane_of_handle(const rn_runtime *handle) {
+    rni_thread *thread = rni_self;
+    for (rni_lane *lane = thread ? thread->lanes : NULL; lane; lane = lane->next_of_thread)
+        if (lane->handle == handle) return thread->lane = lane;
     return NULL;
 }
 

@@ -16,6 +16,7 @@
 typedef struct rni_lane {
     rn_runtime *runtime;
     uint64_t serial;                  /* of the runtime; no two ever have the same */
+    rn_runtime *handle;               /* what the program holds of it */
     struct rni_lane *next_of_thread;  /* owner only */
     struct rni_lane *next_of_runtime; /* constant once listed */
     bool is_worker;                   /* its thread takes from it too; constant */
@@ -36,6 +37,9 @@ static inline rni_lane *rni_lane_of(uint64_t serial) {
     if (self && self->lane && self->lane->serial == serial) return self->lane;
     return rni_lane_find(serial);
 }
+
+/* The same, by what the program holds of the runtime: who uses the lane finds out whether that one is still open. */
+rni_lane *rni_lane_of_handle(const rn_runtime *handle);
 
 /* A lane for `thread`, which has none there: a vacant one of its kind, or a new one. NULL: no memory, or the runtime with
  * that serial is closed. */

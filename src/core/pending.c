@@ -67,10 +67,11 @@ static void visit_group(rn_runtime *runtime, rni_run *first, rni_visitor *visit,
 }
 
 void rni_pending_visit(rn_runtime *runtime, rni_visitor *visit, void *context) {
-    for (rni_chunk *chunk = rni_world_chunks(RNI_CLASS_RUN); chunk; chunk = chunk->next_all)
+    for (rni_place *place = rni_world_places(RNI_CLASS_RUN); place; place = place->next_all)
         for (uint32_t group = 0; group < rni_groups(RNI_CLASS_RUN); group++) {
+            rni_chunk *chunk = place->chunk;
             if (rni_load_relaxed(&chunk->free[group]) == UINT64_MAX) continue;
-            visit_group(runtime, (rni_run *)rni_group_start(chunk, group), visit, context);
+            visit_group(runtime, (rni_run *)rni_group_start(chunk, RNI_CLASS_RUN, group), visit, context);
         }
 }
 

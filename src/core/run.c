@@ -21,11 +21,7 @@ static rni_slab *slab_of(enum rni_class class_of) { return rni_self ? &rni_self-
 
 rni_run *rni_run_make(rn_runtime *runtime) {
     rni_thread *self = rni_thread_get();
-    rni_run *run = self ? rni_slab_take(&self->slabs[RNI_CLASS_RUN], RNI_RUN_STRIDE) : NULL;
-    if (!run) return NULL;
-    rni_store_relaxed(&run->plan, 0);
-    rni_store_relaxed(&run->place, runtime ? runtime->index : UINT32_C(0xffff));
-    return run;
+    return self ? rni_run_take(&self->slabs[RNI_CLASS_RUN], runtime ? runtime->index : UINT32_C(0xffff)) : NULL;
 }
 
 static void init_plan(rni_plan *plan, rni_run *run, int64_t born) {
@@ -76,13 +72,17 @@ void rni_plan_set_name(rni_plan *plan, const char *name) {
     }
 }
 
+static __attribute__((noinline)) void free_plan(const rni_run *run, rni_plan *plan) {
+    enum rni_class class_of = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    rni_slab_give(slab_of(class_of), plan, class_of);
+}
+
 void rni_run_free(rni_run *run) {
     rni_plan *plan = rni_run_plan(run);
     /* The generation first: a stale handle is found out from now on. */
     rni_store_release(&run->generation, rni_load_relaxed(&run->generation) + 1); /* pairs with the checks of handles */
     rni_store_relaxed(&run->done.word, RN_DONE | RNI_SETTLED);
-    enum rni_class plan_class = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
-    if (plan) rni_slab_give(slab_of(plan_class), plan, plan_class);
+    if (plan) free_plan(run, plan);
     rni_slab_give(slab_of(RNI_CLASS_RUN), run, RNI_CLASS_RUN);
 }
 
@@ -95,18 +95,14 @@ bool rni_run_is_static(const rni_run *run) { return run == &no_memory_run; }
 
 void rni_node_free(rni_node *node) { rni_slab_give(slab_of(RNI_CLASS_NODE), node, RNI_CLASS_NODE); }
 
-static uint32_t generation_of(rni_run *run) {
-    return rni_load_relaxed(&rni_chunk_of(run)->generation) + rni_load_relaxed(&run->generation);
-}
-
 uint64_t rni_run_id(rni_run *run) {
     uintptr_t chunk = rni_chunk_start(run);
     uint64_t place = (uint64_t)(chunk / RNI_CHUNK_BYTES % 4096) * 4096 + ((uintptr_t)run - chunk) / RNI_RUN_STRIDE;
-    return (uint64_t)generation_of(run) << 24 | place;
+    return (uint64_t)rni_run_generation(run) << 24 | place;
 }
 
 rn_future *rni_run_future(rni_run *run) {
-    return run == &no_memory_run ? (rn_future *)run : rni_handle_make(run, generation_of(run));
+    return run == &no_memory_run ? (rn_future *)run : rni_handle_make(run, rni_run_generation(run));
 }
 
 static bool is_settling(const rni_run *run) {
@@ -118,7 +114,7 @@ static bool is_settling(const rni_run *run) {
 /* Whose handle is neither NULL nor the static run's. */
 static bool is_current(rni_run *run, rn_future *future) {
     rni_chunk *chunk = rni_chunk_of(run);
-    return chunk->class_of == RNI_CLASS_RUN && (generation_of(run) & RNI_TAG_MASK) == rni_handle_tag(future);
+    return chunk->class_of == RNI_CLASS_RUN && (rni_run_generation(run) & RNI_TAG_MASK) == rni_handle_tag(future);
 }
 
 /* What is not a live future at first sight. */
@@ -126,7 +122,8 @@ static __attribute__((noinline)) rni_run *look_closely(rn_future *future, const 
     if (!future) rni_misuse("%s: the future is NULL; rn_run() never returns that", function);
     rni_run *run = rni_handle_object(future);
     if (run == &no_memory_run) return run;
-    if (rni_chunk_of(run)->era != rni_world_era()) return NULL;
+    const rni_chunk *chunk = rni_chunk_of(run); /* that was emptied: what lay there was released, in whatever process */
+    if (chunk->place && chunk->era != rni_world_era()) return NULL;
     if (!is_current(run, future) || !is_settling(run)) rni_misuse("%s: the future %p has been released", function, (void *)future);
     return run;
 }

@@ -123,9 +123,20 @@ uint64_t rni_run_id(rni_run *run);
 /* The future of a run, as a handle; and back: NULL for one of the parent's. Stops the program on a handle that is
  * not a live future, naming `function`. */
 rn_future *rni_run_future(rni_run *run);
+static inline uint32_t rni_run_generation(rni_run *run) {
+    return rni_load_relaxed(&rni_chunk_of(run)->generation) + rni_load_relaxed(&run->generation);
+}
 rni_run *rni_future_run(rn_future *future, const char *function);
 
-rni_run *rni_run_make(rn_runtime *runtime);             /* NULL: no memory. A zero plan, no hooks. */
+/* For a runtime with that index. NULL: no memory. A zero plan, no hooks. */
+static inline rni_run *rni_run_take(rni_slab *slab, uint32_t runtime) {
+    rni_run *run = rni_slab_take(slab, RNI_RUN_STRIDE);
+    if (!run) return NULL;
+    rni_store_relaxed(&run->plan, 0);
+    rni_store_relaxed(&run->place, runtime);
+    return run;
+}
+rni_run *rni_run_make(rn_runtime *runtime); /* the same, of this thread's slab */
 rni_plan *rni_run_add_plan(rni_run *run, int64_t born); /* NULL: no memory */
 void rni_run_delay(rni_run *run, int64_t due);          /* a run without plan and hooks gets a timer */
 rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds); /* the same; once run->flags are set */

@@ -18,7 +18,7 @@ static bool adopt_group(rni_slab *slab, rni_chunk *chunk, uint32_t index) {
     slab->mask = rni_swap_acq_rel(&chunk->free[index], 0);
     slab->chunk = chunk;
     slab->index = index;
-    slab->group = rni_group_start(chunk, index);
+    slab->group = rni_group_start(chunk, slab->class_of, index);
     return slab->mask != 0;
 }
 
@@ -56,13 +56,14 @@ static bool is_sparse(uint64_t mask) { return __builtin_popcountll(mask) <= RNI_
 /* What is free in a group that is mostly taken lies apart, and in no order that a processor foresees: it is asked for at
  * once, a group ahead. */
 static void fetch_sparse(rni_chunk *chunk, uint32_t index) {
-    if (index >= rni_groups(chunk->class_of)) return;
+    enum rni_class class_of = chunk->class_of;
+    if (index >= rni_groups(class_of)) return;
     uint64_t mask = rni_load_relaxed(&chunk->free[index]);
     if (!is_sparse(mask)) return;
     for (; mask; mask &= mask - 1) {
-        char *object = rni_group_start(chunk, index) + (size_t)(uint32_t)__builtin_ctzll(mask) * rni_stride(chunk->class_of);
+        char *object = rni_group_start(chunk, class_of, index) + (size_t)(uint32_t)__builtin_ctzll(mask) * rni_stride(class_of);
         __builtin_prefetch(object, 1);
-        if (chunk->class_of == RNI_CLASS_RUN) __builtin_prefetch(rni_run_side(object), 1);
+        if (class_of == RNI_CLASS_RUN) __builtin_prefetch(rni_run_side(object), 1);
     }
 }
 
@@ -85,12 +86,30 @@ void rni_slab_tell(rni_chunk *chunk, uint32_t index, uint64_t mask) {
     RNI_ASSERT((before & mask) == 0); /* else an object was given back twice */
 }
 
+static uint32_t group_of(const void *object) {
+    return rni_offset(object) / rni_group_bytes(rni_chunk_of(object)->class_of);
+}
+
 void rni_slab_flush(rni_slab *slab) {
     if (slab->back_mask == 0) return;
     uint64_t mask = slab->back_mask;
     slab->back_mask = 0;
-    if (slab->back_chunk == slab->chunk && slab->back_index == slab->index) slab->mask |= mask;
-    else rni_slab_tell(slab->back_chunk, slab->back_index, mask);
+    if (slab->back_group == slab->group) slab->mask |= mask;
+    else rni_slab_tell(rni_chunk_of(slab->back_group), group_of(slab->back_group), mask);
+}
+
+void rni_slab_give_far(rni_slab *slab, void *object) {
+    rni_chunk *chunk = rni_chunk_of(object);
+    uint32_t index = group_of(object);
+    char *group = rni_group_start(chunk, chunk->class_of, index);
+    uint64_t bit = UINT64_C(1) << (uintptr_t)((char *)object - group) / rni_stride(chunk->class_of);
+    if (!slab) {
+        rni_slab_tell(chunk, index, bit);
+    } else {
+        rni_slab_flush(slab);
+        slab->back_group = group;
+        slab->back_mask = bit;
+    }
 }
 
 static bool is_wholly_free(rni_chunk *chunk) {

@@ -12,8 +12,8 @@
  * else of the owner is touched, so that an owner may come and go.
  *
  * Chunks stay mapped for ever, so that a stale handle is read without harm and found out by its
- * generation (handle.h). Those wholly free are emptied (their memory goes back to the system) and
- * kept in the world's pool for the next thread that needs one.
+ * generation (handle.h). Those wholly free are emptied (their memory goes back to the system, the
+ * header's too) and kept in the world's pool for the next thread that needs one.
  */
 #ifndef RNI_CORE_SLAB_H
 #define RNI_CORE_SLAB_H
@@ -32,7 +32,8 @@
 #define RNI_AHEAD 8u
 #define RNI_SPARSE 16 /* at most so many of a group are free */
 
-enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
+/* 0, as the header of a chunk reads that was emptied, is no class that has handles. */
+enum rni_class { RNI_CLASS_NODE, RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_RUNTIME, RNI_CLASS_BOUNDED, RNI_CLASSES };
 
 #define RNI_RUN_STRIDE 64u
 #define RNI_RUN_SIDE 32u
@@ -41,12 +42,20 @@ enum rni_class { RNI_CLASS_RUN, RNI_CLASS_PLAN, RNI_CLASS_NODE, RNI_CLASS_RUNTIM
 #define RNI_NODE_STRIDE 32u
 #define RNI_RUNTIME_STRIDE 1024u
 
+/* Where a chunk is. What is known of it while it is empty, its header being emptied too. */
+typedef struct rni_place {
+    struct rni_chunk *chunk;    /* constant */
+    struct rni_place *next_all; /* every place of its class; constant once published */
+    struct rni_place *next;     /* in the pool, guarded by the world's lock for it */
+    uint32_t generation;        /* likewise: of the chunk when it is next used */
+} rni_place;
+
 typedef struct rni_chunk {
-    struct rni_chunk *next;     /* in its slab, guarded by the slab's lock; in the pool, by the world's */
-    struct rni_chunk *next_all; /* every chunk of its class; constant once published */
-    enum rni_class class_of;    /* constant */
-    uint32_t era;               /* of the process that mapped it (world.h); constant */
-    rni_a32 generation;         /* added to that of each object; moved when the pages are emptied */
+    struct rni_chunk *next;  /* in its slab, guarded by the slab's lock */
+    rni_place *place;        /* NULL: it was emptied, and so was all that lay here */
+    enum rni_class class_of; /* constant while it is in use */
+    uint32_t era;            /* likewise: of the process that mapped it (world.h) */
+    rni_a32 generation;      /* added to that of each object; another each time that the chunk is used */
     _Alignas(64) rni_a64 free[RNI_GROUPS_MAX]; /* apart from the generation, which every handle is made with */
 } rni_chunk;
 
@@ -59,8 +68,7 @@ typedef struct rni_slab {
     uint32_t ahead;      /* which object to ask for while one is taken; 0 in a sparse group, which came as a whole */
     enum rni_class class_of;
     uint64_t back_mask;  /* objects given back by this thread, of one group, not told yet */
-    rni_chunk *back_chunk;
-    uint32_t back_index;
+    char *back_group;    /* the first of that group */
     uint32_t fresh;      /* chunks to map before the next search of the old ones */
     uint32_t count;      /* of chunks */
     rni_mutex lock;      /* guards chunks, chunk, index */
@@ -106,8 +114,9 @@ static inline uint32_t rni_offset(const void *object) {
     return (uint32_t)((uintptr_t)object % RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
 }
 
-static inline char *rni_group_start(const rni_chunk *chunk, uint32_t index) {
-    return (char *)rni_chunk_start(chunk) + RNI_CHUNK_HEADER + (size_t)index * rni_group_bytes(chunk->class_of);
+/* Of a chunk of that class, whose header may have been emptied. */
+static inline char *rni_group_start(const rni_chunk *chunk, enum rni_class class_of, uint32_t index) {
+    return (char *)rni_chunk_start(chunk) + RNI_CHUNK_HEADER + (size_t)index * rni_group_bytes(class_of);
 }
 
 static inline void *rni_slab_take(rni_slab *slab, uint32_t stride) {
@@ -133,25 +142,22 @@ static inline void rni_slab_expect(const void *object, enum rni_class class_of) 
     __builtin_prefetch(&rni_chunk_of(object)->free[offset / rni_group_bytes(class_of)], 1);
 }
 
+/* For one that is neither of the current group nor of that whose bits are being collected; or without a slab. */
+void rni_slab_give_far(rni_slab *slab, void *object);
+
 /* Gives an object back, whoever it came from. Without a slab: at once. */
 static inline void rni_slab_give(rni_slab *slab, void *object, enum rni_class class_of) {
-    rni_chunk *chunk = rni_chunk_of(object);
-    uint32_t offset = rni_offset(object);
-    uint32_t index = offset / rni_group_bytes(class_of);
-    uint64_t bit = UINT64_C(1) << (offset - index * rni_group_bytes(class_of)) / rni_stride(class_of);
-    if (!slab) {
-        rni_slab_tell(chunk, index, bit);
-    } else if (chunk == slab->chunk && index == slab->index) {
+    uintptr_t stride = rni_stride(class_of);
+    uintptr_t own = slab ? (uintptr_t)object - (uintptr_t)slab->group : UINTPTR_MAX;
+    if (own < RNI_GROUP * stride) {
+        uint64_t bit = UINT64_C(1) << own / stride;
         RNI_ASSERT((slab->mask & bit) == 0);
         slab->mask |= bit;
-    } else {
-        if (chunk != slab->back_chunk || index != slab->back_index) {
-            rni_slab_flush(slab);
-            slab->back_chunk = chunk;
-            slab->back_index = index;
-        }
-        slab->back_mask |= bit;
+        return;
     }
+    uintptr_t back = slab ? (uintptr_t)object - (uintptr_t)slab->back_group : UINTPTR_MAX;
+    if (back < RNI_GROUP * stride) slab->back_mask |= UINT64_C(1) << back / stride;
+    else rni_slab_give_far(slab, object);
 }
 
 /* Any thread: empties the slab's chunks that are wholly free into the pool. */

@@ -7,6 +7,7 @@
 #include "core/bounds.h"
 #include "core/executor.h"
 #include "core/grown.h"
+#include "core/handle.h"
 #include "core/lane.h"
 #include "core/remote.h"
 #include "core/schedule.h"
@@ -137,15 +138,17 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     return true;
 }
 
-static inline void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
+static __attribute__((noinline)) void add_hooks(rni_run *run, const rn_task *task) {
+    run->flags |= RNI_HOOKS;
+    *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
+}
+
+static void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
     run->function = task->function;
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
     run->flags = flags | task->updates_result;
-    if (has_hooks(task)) {
-        run->flags |= RNI_HOOKS;
-        *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
-    }
     run->done.value = task->arg;
+    if (has_hooks(task)) add_hooks(run, task);
 }
 
 /* Of a run without a plan, by the machine's clock: when it was made, in milliseconds since the runtime opened; when it begins. */
@@ -281,10 +284,48 @@ static rn_value at_origin(rn_value error, const rn_task *task) {
     return placed;
 }
 
+/*
+ * A worker in a task of the runtime counts in with a store: that task is pending until it is counted out, by this thread,
+ * after all that it starts. So who sees it counted out sees these counted in, and the runtime stays open until then.
+ */
+static bool enter_inside(rn_runtime *runtime, rni_lane *lane) {
+    rni_count(&lane->submitted);
+    return rni_phase(runtime) <= RNI_DRAINING;
+}
+
+static inline bool is_inside(const rni_thread *self, const rni_lane *lane) {
+    return lane->is_worker && self->call && self->call->runtime == lane->runtime;
+}
+
+static __attribute__((noinline)) void start_failed(rn_runtime *runtime, rni_lane *lane, rni_run *run, bool inside) {
+    if (run) rni_run_free(run);
+    leave(runtime, lane);
+    if (!inside) let_go(lane);
+}
+
+/* A task with nothing to work out: as it was given, or without a struct around it. */
+struct plain {
+    rn_task_fn *function;
+    const char *origin;
+    rn_value arg;
+    const rn_task *hooks; /* where they are, if there are any */
+    int64_t delay_ns;
+    uint32_t flags;
+};
+
+static inline __attribute__((always_inline)) void fill_plain(rni_run *run, const struct plain *plain) {
+    run->function = plain->function;
+    rni_store_relaxed(&run->origin, (void *)(uintptr_t)plain->origin);
+    run->flags = plain->flags;
+    run->done.value = plain->arg;
+    if (plain->hooks) add_hooks(run, plain->hooks);
+}
+
 /* False: it was not taken. */
-static bool launch_plain(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
-    uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
-    if (!(run->flags & RNI_DELAYED)) {
+static inline __attribute__((always_inline)) bool launch_plain(rn_runtime *runtime, rni_lane *lane, rni_run *run,
+                                                               const struct plain *plain) {
+    uint64_t flags = RNI_QUEUED | (plain->flags & RNI_DETACHED ? RNI_RELEASED : 0);
+    if (plain->delay_ns == 0) {
         rni_completion_init(&run->done, flags | RNI_CLAIMABLE);
         return runtime->executor->submit(runtime, lane, run) == RN_OK;
     }
@@ -293,23 +334,31 @@ static bool launch_plain(rn_runtime *runtime, rni_lane *lane, rni_run *run) {
     return true;
 }
 
+/* This thread's lane in the runtime of a handle; NULL: it has none. */
+static inline rni_lane *lane_of(rni_thread *self, const rn_runtime *handle) {
+    if (self && self->lane && self->lane->handle == handle) return self->lane;
+    return rni_lane_of_handle(handle);
+}
+
 /* NULL: it did not start, and start_any() will find out why not. */
-static rn_future *start_plain(rn_runtime *runtime, uint64_t serial, const rn_task *task, uint32_t flags) {
-    rni_lane *lane = rni_lane_of(serial);
-    if (!lane) return NULL;
-    rni_run *run = enter(runtime, serial, lane) ? rni_run_make(runtime) : NULL;
+static inline __attribute__((always_inline)) rn_future *start_plain(rn_runtime *handle, const struct plain *plain) {
+    rni_thread *self = rni_self;
+    rni_lane *lane = lane_of(self, handle);
+    if (!lane || !rni_load_relaxed(&lane->runtime->is_plain)) return NULL;
+    rn_runtime *runtime = lane->runtime;
+    bool inside = is_inside(self, lane);
+    bool entered = inside ? enter_inside(runtime, lane) : enter(runtime, lane->serial, lane);
+    rni_run *run = entered ? rni_run_take(&self->slabs[RNI_CLASS_RUN], runtime->index) : NULL;
     if (run) {
-        fill_run(run, task, flags);
-        fill_times(runtime, run, task->start_in);
-        rn_future *future = rni_run_future(run); /* while it is ours */
-        if (launch_plain(runtime, lane, run)) {
-            let_go(lane);
+        fill_plain(run, plain);
+        fill_times(runtime, run, plain->delay_ns);
+        rn_future *future = rni_handle_make(run, rni_run_generation(run)); /* while it is ours */
+        if (launch_plain(runtime, lane, run, plain)) {
+            if (!inside) let_go(lane);
             return future;
         }
-        rni_run_free(run);
     }
-    leave(runtime, lane);
-    let_go(lane);
+    start_failed(runtime, lane, run, inside);
     return NULL;
 }
 
@@ -338,29 +387,67 @@ static rn_future *start_any(rn_runtime *handle, const rn_task *task, uint32_t fl
     return NULL;
 }
 
-/* Starts a run. NULL: it did not start, *error says why, and the argument is dropped. */
-static rn_future *start(rn_runtime *handle, const rn_task *task, uint32_t flags, rn_value *error) {
-    int code;
-    rn_runtime *runtime = rni_runtime_of(handle, "rn_run", &code);
-    rn_future *future = NULL;
-    if (runtime && rni_load_relaxed(&runtime->is_plain) && is_plain(task))
-        future = start_plain(runtime, rni_runtime_serial(runtime, handle), task, flags);
-    return future ? future : start_any(handle, task, flags, error);
-}
-
-rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {
+static __attribute__((noinline)) rn_future *submit_any(rn_runtime *runtime, const rn_task *task) {
     rn_value error;
-    rn_future *future = start(runtime, task, 0, &error);
+    rn_future *future = start_any(runtime, task, 0, &error);
     return future ? future : rni_future_failed(error);
 }
 
-int rn_submit_detached(rn_runtime *handle, const rn_task *task) {
+static __attribute__((noinline)) int submit_any_detached(rn_runtime *handle, const rn_task *task) {
     rn_value error;
     int code;
-    if (start(handle, task, RNI_DETACHED, &error)) return RN_OK;
+    if (start_any(handle, task, RNI_DETACHED, &error)) return RN_OK;
     rn_runtime *runtime = rni_runtime_of(handle, "rn_run_detached", &code);
     if (runtime) rni_log_refusal(runtime, has_arg(task) && task->origin ? task->origin : "", error);
     code = rn_error_code(error);
     rni_drop(error);
     return code;
+}
+
+static inline struct plain plain_of(const rn_task *task, uint32_t flags) {
+    return (struct plain){.function = task->function, .origin = task->origin, .arg = task->arg, .delay_ns = task->start_in,
+                          .hooks = has_hooks(task) ? task : NULL, .flags = flags | task->updates_result};
+}
+
+rn_future *rn_submit(rn_runtime *runtime, const rn_task *task) {
+    rn_future *future = NULL;
+    if (is_plain(task)) {
+        struct plain plain = plain_of(task, 0);
+        future = start_plain(runtime, &plain);
+    }
+    return future ? future : submit_any(runtime, task);
+}
+
+int rn_submit_detached(rn_runtime *runtime, const rn_task *task) {
+    if (is_plain(task)) {
+        struct plain plain = plain_of(task, RNI_DETACHED);
+        if (start_plain(runtime, &plain)) return RN_OK;
+    }
+    return submit_any_detached(runtime, task);
+}
+
+static __attribute__((noinline)) rn_future *start_bare(rn_runtime *runtime, rn_task_fn *function, const char *origin,
+                                                       rn_value arg) {
+    rn_task task = {.size = sizeof task, .origin = origin, .function = function, .arg = arg};
+    return submit_any(runtime, &task);
+}
+
+static __attribute__((noinline)) int start_bare_detached(rn_runtime *runtime, rn_task_fn *function, const char *origin,
+                                                         rn_value arg) {
+    rn_task task = {.size = sizeof task, .origin = origin, .function = function, .arg = arg};
+    return submit_any_detached(runtime, &task);
+}
+
+static inline bool is_startable(rn_task_fn *function, rn_value arg) { return function && !rni_is_error(arg); }
+
+rn_future *rni_start(rn_runtime *runtime, rn_task_fn *function, const char *origin, rn_value arg) {
+    struct plain plain = {.function = function, .origin = origin, .arg = arg};
+    rn_future *future = is_startable(function, arg) ? start_plain(runtime, &plain) : NULL;
+    return future ? future : start_bare(runtime, function, origin, arg);
+}
+
+int rni_start_detached(rn_runtime *runtime, rn_task_fn *function, const char *origin, rn_value arg) {
+    struct plain plain = {.function = function, .origin = origin, .arg = arg, .flags = RNI_DETACHED};
+    if (is_startable(function, arg) && start_plain(runtime, &plain)) return RN_OK;
+    return start_bare_detached(runtime, function, origin, arg);
 }

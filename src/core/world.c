@@ -12,7 +12,7 @@
 #include "value/buffer.h"
 
 static struct {
-    rni_chunk *pool[RNI_CLASSES];
+    rni_place *pool[RNI_CLASSES];
     rni_mutex lock;           /* guards what follows; above every slab's lock in the order */
     rni_thread *vacant;
     rni_slab runtimes;        /* used under the lock */
@@ -20,10 +20,12 @@ static struct {
     char *arena;              /* what is left of the arena that chunks are cut from */
     size_t arena_left;        /* bytes */
     unsigned arenas;
-    rni_mutex pool_lock;      /* guards pool and arenas; a leaf, since it is taken with a slab's lock held */
+    rni_place *places;        /* what is left of a page of them */
+    size_t places_left;
+    rni_mutex pool_lock;      /* guards pool, arenas and places; a leaf, since it is taken with a slab's lock held */
 } world;
 
-static rni_aptr all_chunks[RNI_CLASSES];
+static rni_aptr all_places[RNI_CLASSES];
 static rni_aptr all_threads;
 static rni_aptr table[RNI_RUNTIMES_MAX]; /* open runtimes by index; written under the lock */
 static rni_a32 era;
@@ -53,7 +55,7 @@ static void forget_parent(void) {
     rni_waits_lock = (rni_mutex){{0}};
     rni_buffers_forked();
     rni_slab_init(&world.runtimes, RNI_CLASS_RUNTIME);
-    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_chunks[i], NULL);
+    for (unsigned i = 0; i < RNI_CLASSES; i++) rni_store_relaxed(&all_places[i], NULL);
     forget_runtimes();
     rni_store_relaxed(&all_threads, NULL);
     rni_store_relaxed(&era, rni_world_era() + 1);
@@ -76,8 +78,8 @@ static void publish(rni_aptr *head, void *entry, void **next) {
     } while (!rni_cas_acq_rel(head, &first, entry)); /* pairs with the acquire loads of the heads */
 }
 
-rni_chunk *rni_world_chunks(enum rni_class class_of) {
-    return rni_load_acquire(&all_chunks[class_of]); /* pairs with publish */
+rni_place *rni_world_places(enum rni_class class_of) {
+    return rni_load_acquire(&all_places[class_of]); /* pairs with publish */
 }
 
 /* A program that uses this many arenas uses them up, and has millions of objects to reach: from here on huge pages
@@ -93,38 +95,49 @@ static bool add_arena(void) {
     return true;
 }
 
-/* Where it starts; NULL if memory is refused. */
-static char *cut_chunk(void) {
-    char *start = NULL;
+/* Kept for ever, as those of threads. */
+static bool add_places(void) {
+    world.places = rni_os_map(4096, 4096);
+    if (world.places) world.places_left = 4096 / sizeof(rni_place);
+    return world.places != NULL;
+}
+
+/* NULL if memory is refused. */
+static rni_place *cut_chunk(void) {
+    rni_place *place = NULL;
     rni_mutex_lock(&world.pool_lock);
-    if (world.arena_left > 0 || add_arena()) {
-        start = world.arena;
+    if ((world.places_left > 0 || add_places()) && (world.arena_left > 0 || add_arena())) {
+        place = world.places++;
+        world.places_left--;
+        place->chunk = rni_chunk_of(world.arena);
+        place->generation = 1;
         world.arena += RNI_CHUNK_BYTES;
         world.arena_left -= RNI_CHUNK_BYTES;
     }
     rni_mutex_unlock(&world.pool_lock);
-    return start;
+    return place;
 }
 
-static rni_chunk *map_chunk(enum rni_class class_of) {
-    char *start = rni_fault(RN_FAULT_MAPPING) ? NULL : cut_chunk();
-    if (!start) return NULL;
+static rni_place *map_chunk(enum rni_class class_of) {
+    rni_place *place = rni_fault(RN_FAULT_MAPPING) ? NULL : cut_chunk();
+    if (!place) return NULL;
     rni_fault_hold(RN_FAULT_MAPPING, 1);
-    rni_chunk *chunk = rni_chunk_of(start);
-    chunk->class_of = class_of;
-    chunk->era = rni_world_era();
-    rni_store_relaxed(&chunk->generation, 1);
-    publish(&all_chunks[class_of], chunk, (void **)&chunk->next_all);
-    return chunk;
+    publish(&all_places[class_of], place, (void **)&place->next_all);
+    return place;
 }
 
 rni_chunk *rni_world_take_chunk(enum rni_class class_of) {
     rni_mutex_lock(&world.pool_lock);
-    rni_chunk *chunk = world.pool[class_of];
-    if (chunk) world.pool[class_of] = chunk->next;
+    rni_place *place = world.pool[class_of];
+    if (place) world.pool[class_of] = place->next;
     rni_mutex_unlock(&world.pool_lock);
-    if (!chunk) chunk = map_chunk(class_of);
-    if (!chunk) return NULL;
+    if (!place) place = map_chunk(class_of);
+    if (!place) return NULL;
+    rni_chunk *chunk = place->chunk;
+    rni_store_relaxed(&chunk->generation, place->generation);
+    chunk->era = rni_world_era();
+    chunk->place = place;
+    chunk->class_of = class_of;
     chunk->next = NULL;
     for (uint32_t i = 0; i < rni_groups(class_of); i++) rni_store_relaxed(&chunk->free[i], UINT64_MAX);
     return chunk;
@@ -135,7 +148,7 @@ static uint32_t highest_generation(rni_chunk *chunk) {
     uint32_t highest = 0;
     if (chunk->class_of != RNI_CLASS_RUN) return 0;
     for (uint32_t group = 0; group < rni_groups(RNI_CLASS_RUN); group++) {
-        rni_run *run = (rni_run *)rni_group_start(chunk, group);
+        rni_run *run = (rni_run *)rni_group_start(chunk, RNI_CLASS_RUN, group);
         for (uint32_t i = 0; i < RNI_GROUP; i++)
             if (rni_load_relaxed(&run[i].generation) > highest) highest = rni_load_relaxed(&run[i].generation);
     }
@@ -143,12 +156,17 @@ static uint32_t highest_generation(rni_chunk *chunk) {
 }
 
 void rni_world_give_chunk(rni_chunk *chunk) {
-    rni_add_relaxed(&chunk->generation, highest_generation(chunk) + 1);
-    for (uint32_t i = 0; i < rni_groups(chunk->class_of); i++) rni_store_relaxed(&chunk->free[i], 0);
-    rni_os_discard((char *)rni_chunk_start(chunk) + RNI_CHUNK_HEADER, RNI_CHUNK_BYTES - RNI_CHUNK_HEADER);
+    rni_place *place = chunk->place;
+    enum rni_class class_of = chunk->class_of;
+    uint32_t generation = rni_load_relaxed(&chunk->generation) + highest_generation(chunk) + 1;
+    /* In words too, for a system that will not empty it. */
+    rni_store_relaxed(&chunk->generation, generation);
+    for (uint32_t i = 0; i < rni_groups(class_of); i++) rni_store_relaxed(&chunk->free[i], 0);
+    rni_os_discard((void *)rni_chunk_start(chunk), RNI_CHUNK_BYTES);
     rni_mutex_lock(&world.pool_lock);
-    chunk->next = world.pool[chunk->class_of];
-    world.pool[chunk->class_of] = chunk;
+    place->generation = generation;
+    place->next = world.pool[class_of];
+    world.pool[class_of] = place;
     rni_mutex_unlock(&world.pool_lock);
 }
 
@@ -206,7 +224,15 @@ static void thread_ends(void *value) {
     rni_self = NULL;
 }
 
+/* A huge page is there as a whole once one chunk of it was written to. */
+static void discard_rest_of_arena(void) {
+    rni_mutex_lock(&world.pool_lock);
+    if (world.arena_left > 0) rni_os_discard(world.arena, world.arena_left);
+    rni_mutex_unlock(&world.pool_lock);
+}
+
 void rni_world_trim(void) {
+    discard_rest_of_arena();
     rni_thread *thread = rni_load_acquire(&all_threads); /* pairs with publish */
     for (; thread; thread = thread->next_all)
         for (unsigned i = 0; i < RNI_CLASSES; i++) rni_slab_trim(&thread->slabs[i]);

@@ -66,7 +66,7 @@ uint32_t rni_world_era(void);
 
 rni_chunk *rni_world_take_chunk(enum rni_class class_of); /* all objects free; NULL if refused */
 void rni_world_give_chunk(rni_chunk *chunk);
-rni_chunk *rni_world_chunks(enum rni_class class_of);     /* the newest; the others by next_all */
+rni_place *rni_world_places(enum rni_class class_of);     /* the newest; the others by next_all */
 
 /* A new runtime, all zero but for its serial and index. NULL: no memory, or RNI_RUNTIMES_MAX are open. */
 rn_runtime *rni_world_open(void);

@@ -198,18 +198,24 @@ static bool has_stack(const rni_worker *self, bool is_last_resort) {
     return is_last_resort ? rni_os_stack_left() > STACK_RESERVE : used < INLINE_STACK;
 }
 
+/* Back where it came from: there is room. One that parked meanwhile did not see it. */
+static __attribute__((noinline)) void put_back(rni_worker *self, void *item) {
+    (void)rni_deque_push(&self->lane->deque, &item, 1);
+    rni_parking_notify(&self->pool->parking);
+}
+
 /* The youngest in our own deque is most often what we wait for: then no pointer to it stays behind. */
-static bool pops(rni_worker *self, rni_run *run) {
+static inline bool pops(rni_worker *self, rni_run *run) {
     void *item = rni_deque_pop(&self->lane->deque);
     if (item == run) return true;
-    if (item) {
-        (void)rni_deque_push(&self->lane->deque, &item, 1); /* where it came from there is room */
-        rni_parking_notify(&self->pool->parking);           /* one that parked meanwhile did not see it */
-    }
+    if (item) put_back(self, item);
     return false;
 }
 
-static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
+/* In a process, a crash would take us too. */
+static inline bool may_run_here(const rni_worker *self) { return !self->pool->runtime->executor->work; }
+
+static inline __attribute__((always_inline)) bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
     rn_runtime *runtime = self->pool->runtime;
     uint64_t word = rni_load_relaxed(&run->done.word);
     if (rni_state_of(word) != RN_WAITING || !(word & RNI_CLAIMABLE)) return false;
@@ -222,6 +228,10 @@ static bool runs_here(rni_worker *self, rni_run *run, bool is_last_resort) {
     if (rni_completion_claim(&run->done) != RNI_YES) return false;
     rni_run_execute_begun(runtime, run);
     return true;
+}
+
+bool rni_pool_run_awaited(void *worker, rni_run *run) {
+    return may_run_here(worker) && runs_here(worker, run, false) && is_over(run); /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 /* ---- the wait ---- */
@@ -330,7 +340,7 @@ int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     while (!is_over(run)) {
         if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT; /* GCOVR_EXCL_BR_LINE: of worker processes */
         /* With a time-out it is not run here: nobody knows how long it takes. */
-        bool inlines = deadline < 0 && !self->pool->runtime->executor->work; /* in a process, a crash would take us too */
+        bool inlines = deadline < 0 && may_run_here(self);
         if ((inlines && runs_here(self, run, false)) || is_over_soon(run)) continue;
         switch (take_step(self, run, deadline, error)) {
         case AGAIN: break;

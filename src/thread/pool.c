@@ -264,6 +264,7 @@ const rni_executor rni_thread_executor = {
     .wake = wake,
     .timers_changed = timers_changed,
     .poke = poke,
+    .run_awaited = rni_pool_run_awaited,
     .await = rni_pool_await,
     .completing = rni_pool_completing,
     .close = close_pool,

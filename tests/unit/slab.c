@@ -248,6 +248,28 @@ static rn_future *future_from_before_a_trim(bool is_used_again) {
     return old;
 }
 
+/* The places of chunks of runs whose memory is gone, header and all; and whether those in use know their places. */
+static size_t empty_places(void) {
+    size_t empty = 0;
+    for (rni_place *place = rni_world_places(RNI_CLASS_RUN); place; place = place->next_all) {
+        if (!place->chunk->place) empty++;
+        else assert_ptr_equal(place->chunk->place, place);
+    }
+    return empty;
+}
+
+TEST(a_trim_gives_back_headers_too_and_a_place_remembers_the_generation) {
+    (void)future_from_before_a_trim(false);
+    size_t empty = empty_places();
+    assert_true(empty > 0);
+    rni_place *place = rni_world_places(RNI_CLASS_RUN);
+    while (place->chunk->place) place = place->next_all;
+    assert_true(place->generation > 1);
+    assert_int_equal(rni_load_relaxed(&place->chunk->generation), 0);
+    (void)future_from_before_a_trim(true); /* two chunks and more of them in use again */
+    assert_true(empty_places() < empty);
+}
+
 TEST(a_future_from_before_a_trim_is_found_out) {
     assert_misuse("rn_done: the future 0x", (void)rn_done(future_from_before_a_trim(false)));
     assert_misuse("rn_done: the future 0x", (void)rn_done(future_from_before_a_trim(true)));

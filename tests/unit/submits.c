@@ -14,6 +14,8 @@
 #include "interleave.h"
 #include "thread/deque.h"
 
+static rni_a32 begun;
+
 static rn_value nothing(rn_call *call) {
     (void)call;
     return rn_none();
@@ -41,6 +43,96 @@ TEST(a_run_has_the_name_that_it_is_given_or_the_functions_or_none) {
     check_name(runtime, NULL, longer, longer + 9);
     check_name(runtime, longer, NULL, longer + 9);
     assert_int_equal(rn_close(runtime), RN_OK);
+}
+
+/* ---- without a struct, and with one ---- */
+
+static rn_value argument(rn_call *call) { return rn_keep(rn_arg(call)); }
+
+static void check_result(rn_future *future, const char *expected) {
+    assert_string_equal(rn_as_text(rn_result(future)), expected);
+    rn_release(future);
+}
+
+static void check_refused(rn_future *future, int code) {
+    assert_error_code(rn_result(future), code);
+    rn_release(future);
+}
+
+TEST(a_task_of_nothing_but_a_function_and_an_argument_starts_with_and_without_a_struct) {
+    rn_runtime *runtime = rn_open(.workers = 1, .log = rn_log_nothing);
+    rn_task task = {.size = sizeof task, .function = argument};
+    for (int i = 0; i < 2; i++) { /* the first of a thread has no lane to go by */
+        task.arg = rn_text("struct");
+        check_result(rn_submit(runtime, &task), "struct");
+        check_result(rni_start(runtime, argument, NULL, rn_text("bare")), "bare");
+        check_result(rni_start(runtime, name_of, "function\0file:1", rn_none()), "function");
+        task.arg = rn_text("dropped");
+        assert_int_equal(rn_submit_detached(runtime, &task), RN_OK);
+        assert_int_equal(rni_start_detached(runtime, argument, NULL, rn_text("dropped")), RN_OK);
+    }
+    assert_int_equal(rn_close(runtime), RN_OK);
+}
+
+TEST(a_task_without_a_struct_is_refused_as_one_with_it) {
+    rn_runtime *runtime = rn_open(.workers = 1, .log = rn_log_nothing);
+    rn_release(rn_run(runtime, nothing));
+    check_refused(rni_start(runtime, NULL, NULL, rn_text("dropped")), RN_INVALID);
+    check_refused(rni_start(runtime, nothing, NULL, rn_error(77, "an argument")), 77);
+    assert_int_equal(rni_start_detached(runtime, NULL, NULL, rn_text("dropped")), RN_INVALID);
+    assert_int_equal(rni_start_detached(runtime, nothing, NULL, rn_error(77, "an argument")), 77);
+    assert_int_equal(rn_close(runtime), RN_OK);
+    check_refused(rni_start(runtime, nothing, NULL, rn_none()), RN_CLOSED);
+    assert_int_equal(rni_start_detached(runtime, nothing, NULL, rn_none()), RN_CLOSED);
+}
+
+TEST(rn_run_hands_on_every_member_of_a_task) {
+    rn_task task;
+    memset(&task, 7, sizeof task);
+    const rn_task copy = RNI_COPY_OF(&task);
+    size_t differing = 0;
+    for (size_t i = 0; i < sizeof task; i++) differing += ((const char *)&task)[i] != ((const char *)&copy)[i];
+    assert_true(differing <= sizeof(uint64_t) - sizeof task.updates_result); /* what lies between two members */
+}
+
+TEST(a_thread_that_goes_from_one_runtime_to_another_starts_in_each) {
+    rn_runtime *runtimes[3];
+    for (int i = 0; i < 3; i++) runtimes[i] = rn_open(.workers = 1);
+    for (int i = 0; i < 30; i++) check_result(rni_start(runtimes[i % 3], argument, NULL, rn_text("here")), "here");
+    for (int i = 0; i < 3; i++) {
+        rn_stats stats = {.size = sizeof stats};
+        assert_int_equal(rn_get_stats(runtimes[i], &stats), RN_OK);
+        assert_int_equal(stats.started, 10);
+        assert_int_equal(rn_close(runtimes[i]), RN_OK);
+    }
+}
+
+/* ---- in a task, while its runtime closes ---- */
+
+static rn_value start_when_closing(rn_call *call) {
+    rn_runtime *runtime = rn_runtime_of(call);
+    rni_store_relaxed(&begun, 1);
+    while (rni_phase(rni_handle_object(runtime)) == RNI_OPEN) rni_os_yield();
+    rn_future *future = rni_start(runtime, nothing, NULL, rn_none());
+    int code = rn_is_error(rn_result(future)) ? rn_error_code(rn_result(future)) : RN_OK;
+    rn_release(future);
+    return rn_int(code);
+}
+
+static int code_of_one_started_while(enum rn_close_how how) {
+    rn_runtime *runtime = rn_open(.workers = 2, .log = rn_log_nothing);
+    rni_store_relaxed(&begun, 0);
+    rn_future *future = rn_run(runtime, start_when_closing);
+    while (!rni_load_relaxed(&begun)) rni_os_yield();
+    assert_int_equal(rn_close(runtime, .how = how), RN_OK);
+    int code = (int)rn_as_int(rn_result(future));
+    rn_release(future);
+    return code;
+}
+
+TEST(a_task_starts_others_while_its_runtime_drains_and_none_once_it_stops) {
+    assert_int_equal(code_of_one_started_while(RN_DRAIN), RN_OK);
+    assert_int_equal(code_of_one_started_while(RN_STOP), RN_CLOSED);
 }
 
 /* ---- by the clock on the wall ---- */
