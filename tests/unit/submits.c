@@ -113,16 +113,17 @@ static rn_value start_when_closing(rn_call *call) {
     rn_runtime *runtime = rn_runtime_of(call);
     rni_store_relaxed(&begun, 1);
     while (rni_phase(rni_handle_object(runtime)) == RNI_OPEN) rni_os_yield();
-    rn_future *future = rni_start(runtime, nothing, NULL, rn_none());
+    int64_t delay = rn_as_int(rn_arg(call));
+    rn_future *future = delay > 0 ? rn_run(runtime, nothing, .start_in = delay) : rni_start(runtime, nothing, NULL, rn_none());
     int code = rn_is_error(rn_result(future)) ? rn_error_code(rn_result(future)) : RN_OK;
     rn_release(future);
     return rn_int(code);
 }
 
-static int code_of_one_started_while(enum rn_close_how how) {
+static int code_of_one_started_while(enum rn_close_how how, int64_t delay) {
     rn_runtime *runtime = rn_open(.workers = 2, .log = rn_log_nothing);
     rni_store_relaxed(&begun, 0);
-    rn_future *future = rn_run(runtime, start_when_closing);
+    rn_future *future = rn_run(runtime, start_when_closing, .arg = rn_int(delay));
     while (!rni_load_relaxed(&begun)) rni_os_yield();
     assert_int_equal(rn_close(runtime, .how = how), RN_OK);
     int code = (int)rn_as_int(rn_result(future));
@@ -131,8 +132,10 @@ static int code_of_one_started_while(enum rn_close_how how) {
 }
 
 TEST(a_task_starts_others_while_its_runtime_drains_and_none_once_it_stops) {
-    assert_int_equal(code_of_one_started_while(RN_DRAIN), RN_OK);
-    assert_int_equal(code_of_one_started_while(RN_STOP), RN_CLOSED);
+    for (int64_t delay = 0; delay <= RN_MILLISECONDS(1); delay += RN_MILLISECONDS(1)) {
+        assert_int_equal(code_of_one_started_while(RN_DRAIN, delay), RN_OK);
+        assert_int_equal(code_of_one_started_while(RN_STOP, delay), RN_CLOSED);
+    }
 }
 
 /* ---- by the clock on the wall ---- */
