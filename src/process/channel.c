@@ -30,6 +30,7 @@ bool rni_channel_make(rni_channel *channel, int theirs[3]) {
     bool is_made = channel->out && channel->in && channel->copy && rni_os_seal_to_others(down);
     if (is_made && rni_os_socket_pair(sockets)) {
         channel->socket = sockets[0];
+        channel->patience = RNI_CHANNEL_PATIENCE;
         theirs[0] = down;
         theirs[1] = up;
         theirs[2] = sockets[1];

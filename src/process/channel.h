@@ -51,6 +51,8 @@ typedef struct rni_mailbox {
 
 _Static_assert(sizeof(rni_mailbox) == RNI_MAILBOX_BYTES, "a mailbox is whole pages");
 
+#define RNI_CHANNEL_PATIENCE RN_SECONDS(10) /* of the host: far more than a copy takes on the busiest machine */
+
 typedef struct rni_channel {
     rni_mailbox *in, *out;
     int socket;
@@ -62,6 +64,7 @@ typedef struct rni_channel {
     rni_wire_buffers larges;  /* likewise */
     rni_a32 is_gone;  /* host: the worker has died; set by the watcher */
     bool is_cut;      /* the other side died within the message that was to be read */
+    int64_t patience; /* how long the other side may take for the next bytes of a message, ns; 0: as long as it likes */
 } rni_channel;
 
 /* Host: makes both mailboxes and the socket pair. False: refused; nothing is left. theirs: the three descriptors for

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/os.h"
 #include "base/os_shared.h"
 
 #define PIECE ((size_t)256 * 1024) /* so much is worth a wake-up */
@@ -34,6 +35,15 @@ static size_t piece_of(const rni_stream *stream, uint64_t possible, size_t lengt
     return piece < PIECE ? piece : PIECE;
 }
 
+/* Until the other side moves; *deadline: until when it has to, -1 at first. False: it has not. */
+static bool await_move(rni_channel *channel, uint32_t word, int64_t *deadline) {
+    int64_t now = channel->patience > 0 ? rni_os_now() : 0;
+    if (channel->patience > 0 && *deadline < 0) *deadline = now + channel->patience;
+    if (*deadline >= 0 && now >= *deadline) return false;
+    rni_channel_wait(channel, word, *deadline);
+    return true;
+}
+
 /* ---- the sender's end ---- */
 
 static uint64_t room_of(const rni_stream *stream) {
@@ -42,12 +52,21 @@ static uint64_t room_of(const rni_stream *stream) {
     return used < RNI_RING_BYTES ? RNI_RING_BYTES - used : 0;
 }
 
-static bool await_room(rni_channel *channel, uint32_t word) {
+/* The receiver refuses what it is told now. */
+static bool give_up(rni_stream *stream) {
+    rni_channel *channel = stream->channel;
+    rni_store_release(&channel->out->put, stream->base + stream->done + 2 * RNI_RING_BYTES); /* pairs with ready_of */
+    if (stream->is_announced) tell(channel);
+    else rni_stream_announce(channel);
+    return false;
+}
+
+static bool await_room(rni_stream *stream, uint32_t word, int64_t *deadline) {
+    rni_channel *channel = stream->channel;
     uint32_t ignored;
     if (rni_load_acquire(&channel->is_gone)) return false; /* pairs with the watcher */
     if (rni_channel_has_mail(channel, &ignored)) return false;
-    rni_channel_wait(channel, word, -1);
-    return true;
+    return await_move(channel, word, deadline) || give_up(stream);
 }
 
 /* So many more are there: the first of them make it a message. */
@@ -66,13 +85,15 @@ static void advance(rni_stream *stream, size_t piece) {
 bool rni_stream_write(rni_stream *stream, const void *bytes, size_t length) {
     rni_channel *channel = stream->channel;
     const unsigned char *next = bytes;
+    int64_t deadline = -1;
     while (length > 0) {
         uint32_t word = rni_load_seq_cst(&channel->in->word); /* pairs with tell: read before `taken` */
         size_t piece = piece_of(stream, room_of(stream), length);
         if (piece == 0) {
-            if (!await_room(channel, word)) return false;
+            if (!await_room(stream, word, &deadline)) return false;
             continue;
         }
+        deadline = -1;
         memcpy(channel->out->ring + stream->done % RNI_RING_BYTES, next, piece);
         next += piece;
         length -= piece;
@@ -99,6 +120,7 @@ static void take(rni_stream *stream, unsigned char *bytes, size_t piece) {
 bool rni_stream_read(rni_stream *stream, void *bytes, size_t length) {
     rni_channel *channel = stream->channel;
     unsigned char *next = bytes;
+    int64_t deadline = -1;
     while (length > 0) {
         uint32_t word = rni_load_seq_cst(&channel->in->word);  /* pairs with tell, and the nudge of a death */
         bool is_gone = rni_load_acquire(&channel->is_gone);    /* pairs with the watcher; read before `put`: what it left counts */
@@ -107,9 +129,10 @@ bool rni_stream_read(rni_stream *stream, void *bytes, size_t length) {
         channel->is_cut = ready == 0 && is_gone;
         if (channel->is_cut) return false;
         if (ready == 0) {
-            rni_channel_wait(channel, word, -1);
+            if (!await_move(channel, word, &deadline)) return false;
             continue;
         }
+        deadline = -1;
         size_t piece = piece_of(stream, ready, length);
         take(stream, next, piece);
         if (next) next += piece;

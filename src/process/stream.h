@@ -9,6 +9,10 @@
  *
  * Neither side believes the other's count. A sender that reads nonsense takes the ring for full; what it writes there is
  * the receiver's to misread. A receiver that reads nonsense refuses the message.
+ *
+ * A worker whose memory was written to may wait for the host while the host waits for it: for bytes that were never
+ * announced so, or for room that is there. The host has the channel's patience with one that does not move: it refuses the
+ * message, or puts a count that the worker must refuse.
  */
 #ifndef RNI_PROCESS_STREAM_H
 #define RNI_PROCESS_STREAM_H
@@ -29,10 +33,11 @@ rni_stream rni_stream_in(rni_channel *channel, uint64_t length);
 /* Says that a message is there, whose head is written. With a stream that happens by itself, with its first piece. */
 void rni_stream_announce(rni_channel *channel);
 
-/* False: nobody takes the rest: the other side has died, or speaks itself, which it must not. */
+/* False: nobody takes the rest: the other side has died, or speaks itself, which it must not, or does not move. */
 bool rni_stream_write(rni_stream *stream, const void *bytes, size_t length);
 
-/* NULL: the bytes are thrown away. False: the other side has died (channel->is_cut), or counts as nobody does. */
+/* NULL: the bytes are thrown away. False: the other side has died (channel->is_cut), counts as nobody does, or does not
+ * move. */
 bool rni_stream_read(rni_stream *stream, void *bytes, size_t length);
 
 #endif

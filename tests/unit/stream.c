@@ -300,6 +300,26 @@ TEST(a_worker_that_says_it_took_what_was_not_there_is_waited_for) {
     close_line();
 }
 
+TEST(a_worker_that_does_not_move_within_a_message_is_given_up) {
+    rni_reader reader;
+    open_line();
+    line.host.patience = 1;
+    announce_half(50000);
+    assert_false(reads(&line.host, &reader));
+    assert_false(line.host.is_cut);
+    close_line();
+}
+
+TEST(one_that_takes_nothing_is_told_what_it_must_refuse) {
+    rni_reader reader;
+    open_line();
+    line.host.patience = 1;
+    put_more_than_the_ring();
+    assert_int_equal(rni_channel_send(&line.host), RN_OK);
+    assert_false(reads(&line.worker, &reader));
+    close_line();
+}
+
 TEST(counts_that_cannot_be_are_refused) {
     const uint64_t put[] = {UINT64_MAX, RNI_RING_BYTES + 1, UINT64_MAX / 2};
     for (size_t i = 0; i < COUNT_OF(put); i++) {
