@@ -1,6 +1,7 @@
 """Fixtures: runtimes of both modes, a guard against hanging, and scripts that run in an interpreter of their own."""
 import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,9 @@ import pytest
 
 import tasks
 from runium.core import Runium
+
+# A shell that starts something in the background has it ignore Ctrl-C, and so would the programs of these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODES = ('multithreading', 'multiprocessing')
 STDERR = pytest.StashKey()
