@@ -69,7 +69,15 @@ static void end_thread(void *state) {
 
 static void make_key(void) { (void)pthread_key_create(&thread_end, end_thread); }
 
+/* CPython 3.11 takes it for granted that there is memory for the state of a thread: so that much is asked for ahead. */
+static void await_memory(void) {
+    void *block;
+    while (!(block = PyMem_RawMalloc(sizeof(PyThreadState)))) sched_yield();
+    PyMem_RawFree(block);
+}
+
 static void adopt_thread(void) {
+    await_memory();
     (void)PyGILState_Ensure(); /* never released: end_thread() does what is to be done */
     self.is_ours = true;
     (void)pthread_once(&once, make_key);
