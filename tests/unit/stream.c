@@ -368,6 +368,18 @@ TEST(what_is_beside_a_frame_is_what_the_frame_says) {
         if (!(kind & RNI_BESIDE) && kind != RN_BYTES && kind != RN_TEXT) assert_beside(false, kind, 0, 5, "bytes", 5);
 }
 
+TEST(nothing_is_taken_from_a_frame_that_has_failed_or_ended_nor_from_beside_it_when_all_was_taken) {
+    const unsigned char text[13] = {RNI_BESIDE | RN_BYTES};
+    rni_wire_buffers larges = {.count = 0};
+    rni_reader readers[] = {{text, text + sizeof text, true, NULL, &larges},
+                            {text, text, false, NULL, &larges},
+                            {text, text + sizeof text, false, NULL, &larges}};
+    for (size_t i = 0; i < COUNT_OF(readers); i++) {
+        assert_true(rn_is_none(rni_take_value(&readers[i])));
+        assert_true(readers[i].failed);
+    }
+}
+
 TEST(where_nothing_is_beside_nothing_is_taken) {
     const unsigned char text[13] = {RNI_BESIDE | RN_BYTES};
     rni_reader reader = {text, text + sizeof text, false, NULL, NULL};
