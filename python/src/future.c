@@ -1,5 +1,4 @@
 #include <math.h>
-#include <time.h>
 
 #include "module.h"
 
@@ -72,12 +71,6 @@ bool future_is_done(PyObject *self) { return is_done(future_of(self)); }
  * Waiting
  */
 #define SIGNALS_NS RN_MILLISECONDS(50) /* how often the main thread looks for signals while it waits */
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* The main thread looks up now and then, and runs the handlers of signals: so Ctrl-C ends a wait. Returns what the core
  * said, borrowed from the future. False: a handler raised. */

@@ -200,6 +200,8 @@ enum { EVERY, TIMES, START_IN, AT, TIMEOUT, SCHEDULE_COUNT };
 /* Seconds as a number, or text, as nanoseconds. what: for the message. -1: an exception is set. */
 int read_interval(PyObject *value, const char *what, int64_t *ns);
 
+int64_t now_ns(void); /* of the monotonic clock */
+
 PyObject *get_seconds(PyObject *module, PyObject *interval);
 
 /* The arguments of a method with the parameters that `names` lists, of which so many may be given by position: each in its

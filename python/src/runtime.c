@@ -1,5 +1,4 @@
 #include <stddef.h>
-#include <time.h>
 
 #include "module.h"
 
@@ -201,12 +200,6 @@ static int close_for(runtime_object *self, enum rn_close_how how, int64_t within
     int code = rn_close(handle, .how = how, .within = within);
     gil_end_wait();
     return code;
-}
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* In slices, to see signals between them. Returns the core's code; 1: a handler raised. */

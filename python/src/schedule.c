@@ -1,6 +1,13 @@
 #include <math.h>
+#include <time.h>
 
 #include "module.h"
+
+int64_t now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 static int refuse(const char *what, PyObject *value, const char *accepted) {
     PyErr_Format(PyExc_ValueError, "%s: %R is not accepted; %s", what, value, accepted);

@@ -11,27 +11,7 @@
 
 #include "support.h"
 #include "value/value.h"
-
-/* Bytes as another process would write them, put together by hand. */
-struct frame {
-    unsigned char bytes[4096];
-    size_t length;
-};
-
-static void add(struct frame *frame, const void *data, size_t length) {
-    assert_true(frame->length + length <= sizeof frame->bytes);
-    memcpy(frame->bytes + frame->length, data, length);
-    frame->length += length;
-}
-
-static void add_number(struct frame *frame, uint64_t number, size_t width) {
-    for (size_t i = 0; i < width; i++) add(frame, &(unsigned char){(unsigned char)(number >> (8 * i))}, 1);
-}
-
-static void add_text(struct frame *frame, const char *text) {
-    add_number(frame, strlen(text), 4);
-    add(frame, text, strlen(text));
-}
+#include "wire_bytes.h"
 
 /* An error up to its cause, whose length is to follow. */
 static void add_head(struct frame *frame, const char *message) {
@@ -50,25 +30,6 @@ static void set_number(struct frame *frame, size_t at, uint64_t number) {
     frame->length = at;
     add_number(frame, number, 4);
     frame->length = length;
-}
-
-static bool reads(const struct frame *frame, rn_value *value, size_t *used) {
-    /* Of exactly this size, so that a sanitizer sees one byte too many. */
-    unsigned char *bytes = malloc(frame->length + 1);
-    memcpy(bytes + 1, frame->bytes, frame->length);
-    bool read = rni_wire_read(bytes + 1, frame->length, value, used);
-    free(bytes);
-    return read;
-}
-
-static bool is_refused(const struct frame *frame) {
-    rn_value value = rn_int(1);
-    size_t used = 1, held = rn_testing_held(RN_FAULT_ALLOCATION);
-    bool read = reads(frame, &value, &used);
-    if (read) rn_drop(value);
-    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held);
-    if (!read) assert_true(rn_is_none(value) && used == 0);
-    return !read;
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -7,28 +7,7 @@
 #include "support.h"
 #include "value/value.h"
 #include "value/wire.h"
-
-struct frame {
-    unsigned char bytes[2048];
-    size_t length;
-};
-
-static void add(struct frame *frame, const void *bytes, size_t length) {
-    assert_true(length <= sizeof frame->bytes - frame->length);
-    memcpy(frame->bytes + frame->length, bytes, length);
-    frame->length += length;
-}
-
-static void add_number(struct frame *frame, uint64_t number, size_t width) {
-    unsigned char bytes[8];
-    for (size_t i = 0; i < width; i++) bytes[i] = (unsigned char)(number >> (8 * i));
-    add(frame, bytes, width);
-}
-
-static void add_text(struct frame *frame, const char *text) {
-    add_number(frame, strlen(text), 4);
-    add(frame, text, strlen(text));
-}
+#include "wire_bytes.h"
 
 /* An error with a detail and without a cause. */
 static struct frame detailed(const struct frame *detail) {
@@ -46,25 +25,6 @@ static struct frame detailed(const struct frame *detail) {
     add_number(&frame, 1, 4);
     add_number(&frame, RN_NONE, 1);
     return frame;
-}
-
-static bool reads(const struct frame *frame, rn_value *value, size_t *used) {
-    /* Of exactly this size, so that a sanitizer sees one byte too many. */
-    unsigned char *bytes = malloc(frame->length + 1);
-    memcpy(bytes + 1, frame->bytes, frame->length);
-    bool read = rni_wire_read(bytes + 1, frame->length, value, used);
-    free(bytes);
-    return read;
-}
-
-static bool is_refused(const struct frame *frame) {
-    rn_value value = rn_int(1);
-    size_t used = 1, held = rn_testing_held(RN_FAULT_ALLOCATION);
-    bool read = reads(frame, &value, &used);
-    if (read) rn_drop(value);
-    assert_int_equal(rn_testing_held(RN_FAULT_ALLOCATION), held);
-    if (!read) assert_true(rn_is_none(value) && used == 0);
-    return !read;
 }
 
 static rn_value copy_of(rn_value value) {
