@@ -11,7 +11,7 @@ demo: ## see it work: the examples, and every file below /usr/include hashed
 	scripts/build build -Dexamples=enabled -Dtests=disabled
 	scripts/demo
 
-check: ## every test, with gcc and clang, sanitizers and coverage (about 15 minutes)
+check: ## every test, with gcc and clang, sanitizers and coverage (about 25 minutes)
 	scripts/bootstrap build examples check python check-python
 	scripts/check
 
