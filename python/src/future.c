@@ -8,6 +8,10 @@
  *
  * Who asks: add_done_callback(), and concurrent.futures.wait() and as_completed(), which want a condition, a state and a
  * list of waiters. Then the core is asked for a done callback (`is_watched`), which has its own reference to the future.
+ *
+ * wait() holds the conditions of its futures, counts those that are not done, leaves its waiter there, and lets go. The core
+ * knows no condition, and a run may end in between: so for them a future is done once its waiters were told (`is_told`), which
+ * happens below the condition, and at the latest when somebody asks for the condition of a future that is done.
  */
 typedef struct future_object {
     PyObject_HEAD
@@ -19,7 +23,7 @@ typedef struct future_object {
     PyObject *condition, *waiters;
     bool raises;            /* result() raises the outcome */
     bool is_standard;       /* as in concurrent.futures: the exception of the task is raised too */
-    bool is_watched, has_fired;
+    bool is_watched, has_fired, is_told;
 } future_object;
 
 static future_object *future_of(PyObject *self) { return (future_object *)self; }
@@ -180,10 +184,12 @@ static void call_back(PyObject *function, PyObject *self) {
     Py_XDECREF(done);
 }
 
-/* What wait() and as_completed() left here is told, as concurrent.futures does it. */
+/* What wait() and as_completed() left here is told once, as concurrent.futures does it. */
 static PyObject *tell_waiters(future_object *self) {
     const char *how = "add_result";
+    if (self->is_told) Py_RETURN_NONE;
     read_outcome(self);
+    self->is_told = true;
     if (is_cancelled(self)) how = "add_cancelled";
     else if (self->raises) how = "add_exception";
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->waiters); i++) {
@@ -305,33 +311,46 @@ static const char *state_of(const future_object *self) {
     return rn_running(self->handle) ? "RUNNING" : "PENDING";
 }
 
-static PyObject *get_state(PyObject *self, void *unused) {
+/* Stands still while the condition is held. */
+static PyObject *get_state(PyObject *object, void *unused) {
     (void)unused;
-    return PyUnicode_FromString(state_of(future_of(self)));
+    future_object *self = future_of(object);
+    bool is_to_be_told = self->condition && !self->is_told && is_done(self);
+    return PyUnicode_FromString(is_to_be_told ? "RUNNING" : state_of(self));
+}
+
+/* Makes the condition and the list of waiters, if there are none. */
+static int be_waited_for(future_object *self) {
+    if (!self->condition) {
+        PyObject *condition = PyObject_CallNoArgs(self->state->condition_type);
+        PyObject *waiters = condition ? PyList_New(0) : NULL;
+        if (!waiters) {
+            Py_XDECREF(condition);
+            return -1;
+        }
+        if (self->condition) { /* another thread was faster */
+            Py_DECREF(condition);
+            Py_DECREF(waiters);
+        } else {
+            self->waiters = waiters;
+            self->condition = condition;
+        }
+    }
+    return watch(self);
 }
 
 static PyObject *get_condition(PyObject *object, void *unused) {
     (void)unused;
     future_object *self = future_of(object);
-    if (!self->condition) {
-        PyObject *condition = PyObject_CallNoArgs(self->state->condition_type);
-        PyObject *waiters = condition ? PyList_New(0) : NULL;
-        if (!waiters || self->condition) { /* another thread was faster */
-            Py_XDECREF(condition);
-            Py_XDECREF(waiters);
-            return self->condition ? Py_NewRef(self->condition) : NULL;
-        }
-        self->waiters = waiters;
-        self->condition = condition;
-    }
-    return watch(self) < 0 ? NULL : Py_NewRef(self->condition);
+    if (be_waited_for(self) < 0) return NULL;
+    if (!self->is_told && is_done(self)) notify(self);
+    return Py_NewRef(self->condition);
 }
 
 static PyObject *get_waiters(PyObject *object, void *unused) {
-    PyObject *condition = get_condition(object, unused);
-    if (!condition) return NULL;
-    Py_DECREF(condition);
-    return Py_NewRef(future_of(object)->waiters);
+    (void)unused;
+    future_object *self = future_of(object);
+    return be_waited_for(self) < 0 ? NULL : Py_NewRef(self->waiters);
 }
 
 static PyObject *repr(PyObject *self) {

@@ -212,6 +212,40 @@ def test_a_wait_ends_when_another_thread_cancels(rn):
         future.result()
 
 
+class Waiter:
+    """What wait() leaves in a future: it is told of its end."""
+
+    def __init__(self):
+        self.told = []
+        self.add_result = self.add_exception = self.add_cancelled = self.told.append
+
+
+def test_who_holds_the_condition_sees_no_future_change_and_is_told_of_it_once(held, gate):
+    waiter = Waiter()
+    with held._condition:
+        before = held._state
+        gate.open()
+        assert held.result() == 'through' and held.done()
+        assert (before, held._state) == ('RUNNING', 'RUNNING')
+        held._waiters.append(waiter)
+        assert waiter.told == []
+    with held._condition:
+        assert held._state == 'FINISHED'
+    assert waiter.told == [held]
+
+
+def test_wait_and_as_completed_return_when_all_are_done_and_not_before(rn):
+    for turn in range(100):
+        futures = [rn.new_task(tasks.yes).run() for _ in range(20)]
+        for future in futures:
+            future.add_done_callback(lambda _: None)
+        if turn % 2:
+            assert set(concurrent.futures.as_completed(futures, timeout=60)) == set(futures)
+        else:
+            assert concurrent.futures.wait(futures, timeout=60).not_done == set()
+        assert all(future.done() for future in futures)
+
+
 def test_what_an_executor_does_with_its_futures_is_refused_to_others(held, gate):
     refused = (concurrent.futures.InvalidStateError, RuntimeError, TypeError, errors.RuniumError)
     with pytest.raises(refused):
