@@ -33,6 +33,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define RN_VERSION_MAJOR 0
 #define RN_VERSION_MINOR 1
@@ -68,7 +69,7 @@ typedef struct rn_call rn_call;       /* what a function or hook sees of the run
 
 /*
  * What a task takes, returns, and hands to its hooks: 16 bytes, passed in registers. Made and read
- * by the functions under "Values"; the members may change their meaning.
+ * by the functions under "Values", which alone know what the members mean.
  */
 typedef struct rn_value {
     uint32_t kind;
@@ -230,6 +231,55 @@ RN_API const void *rn_as_bytes(rn_value value);
 RN_API void *rn_as_pointer(rn_value value);
 RN_API void *rn_as_buffer(rn_value value);     /* readable and writable, by all owners at once */
 RN_API size_t rn_length(rn_value value); /* of a text (without its NUL), of bytes, or of a buffer */
+
+/* The values of one word are made and read in place, without a call: numbers are what tasks take and return most. The
+ * functions are there all the same, for their addresses and for other languages. A value is put together of two words
+ * and not of its members, so that compilers keep it, and the task that it is given to, in registers. */
+#define RNI_KIND 0xffu /* of .kind */
+RN_API void rni_wrong_kind(const char *function, rn_value value, enum rn_kind accepted); /* stops the program */
+RNI_INLINE rn_value rni_one_word(enum rn_kind kind, uint64_t bits) {
+    rn_value value;
+    const uint64_t words[2] = {(uint64_t)kind, bits};
+    memcpy(&value, words, sizeof value);
+    return value;
+}
+RNI_INLINE enum rn_kind rni_kind(rn_value value) { return (enum rn_kind)(value.kind & RNI_KIND); }
+RNI_INLINE void rni_expect(const char *function, rn_value value, enum rn_kind kind) {
+    if (rni_kind(value) != kind) rni_wrong_kind(function, value, kind);
+}
+RNI_INLINE rn_value rni_none(void) { return rni_one_word(RN_NONE, 0); }
+RNI_INLINE rn_value rni_bool(bool value) { return rni_one_word(RN_BOOL, value); }
+RNI_INLINE rn_value rni_int(int64_t value) { return rni_one_word(RN_INT, (uint64_t)value); }
+RNI_INLINE rn_value rni_float(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return rni_one_word(RN_FLOAT, bits);
+}
+RNI_INLINE bool rni_is_none(rn_value value) { return rni_kind(value) == RN_NONE; }
+RNI_INLINE bool rni_is_error(rn_value value) { return rni_kind(value) == RN_ERROR; }
+RNI_INLINE bool rni_as_bool(rn_value value) {
+    rni_expect("rn_as_bool", value, RN_BOOL);
+    return value.bits != 0;
+}
+RNI_INLINE int64_t rni_as_int(rn_value value) {
+    rni_expect("rn_as_int", value, RN_INT);
+    return (int64_t)value.bits;
+}
+RNI_INLINE double rni_as_float(rn_value value) {
+    double number;
+    rni_expect("rn_as_float", value, RN_FLOAT);
+    memcpy(&number, &value.bits, sizeof number);
+    return number;
+}
+#define rn_none() rni_none()
+#define rn_bool(...) rni_bool(__VA_ARGS__)
+#define rn_int(...) rni_int(__VA_ARGS__)
+#define rn_float(...) rni_float(__VA_ARGS__)
+#define rn_is_none(...) rni_is_none(__VA_ARGS__)
+#define rn_is_error(...) rni_is_error(__VA_ARGS__)
+#define rn_as_bool(...) rni_as_bool(__VA_ARGS__)
+#define rn_as_int(...) rni_as_int(__VA_ARGS__)
+#define rn_as_float(...) rni_as_float(__VA_ARGS__)
 
 /* An error's parts. What is not known is "" or 0; a cause that is not there is none. Borrowed. */
 RN_API int rn_error_code(rn_value error);

@@ -149,6 +149,8 @@ bool rni_completion_add(rni_completion *completion, rni_node *node) {
 }
 
 enum rni_verdict rni_completion_release(rni_completion *completion) {
+    /* Settled and in no queue: nobody else has it, and the word need not tell anybody. Pairs with complete, settle, unqueue. */
+    if ((rni_load_acquire(&completion->word) & (RNI_SETTLED | RNI_RELEASED | RNI_QUEUED)) == RNI_SETTLED) return RNI_LAST;
     uint64_t word = rni_or_acq_rel(&completion->word, RNI_RELEASED); /* pairs with settle, complete, unqueue */
     if (word & RNI_RELEASED) return RNI_NO;
     return is_last(word | RNI_RELEASED) ? RNI_LAST : RNI_YES;

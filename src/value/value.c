@@ -17,26 +17,22 @@ struct pointer_blob {
     void (*destroy)(void *pointer);
 };
 
-static rn_value plain(enum rn_kind kind, uint64_t bits) {
-    return (rn_value){.kind = (uint32_t)kind, .aux = 0, .bits = bits};
-}
-
 static rn_value counted(enum rn_kind kind, uint32_t length, rni_blob *blob) {
     rni_store_relaxed(&blob->owners, 1);
     return (rn_value){.kind = (uint32_t)kind | RNI_COUNTED, .aux = length, .bits = (uintptr_t)blob};
 }
 
-rn_value rn_none(void) { return plain(RN_NONE, 0); }
-
-rn_value rn_bool(bool value) { return plain(RN_BOOL, value); }
-
-rn_value rn_int(int64_t value) { return plain(RN_INT, (uint64_t)value); }
-
-rn_value rn_float(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return plain(RN_FLOAT, bits);
-}
+/* What programs make and read in place (runium.h). Their names in parentheses are those of functions, not of macros. */
+rn_value (rn_none)(void) { return rni_none(); }
+rn_value (rn_bool)(bool value) { return rni_bool(value); }
+rn_value (rn_int)(int64_t value) { return rni_int(value); }
+rn_value (rn_float)(double value) { return rni_float(value); }
+enum rn_kind rn_kind(rn_value value) { return rni_kind(value); }
+bool (rn_is_none)(rn_value value) { return rni_is_none(value); }
+bool (rn_is_error)(rn_value value) { return rni_is_error(value); }
+bool (rn_as_bool)(rn_value value) { return rni_as_bool(value); }
+int64_t (rn_as_int)(rn_value value) { return rni_as_int(value); }
+double (rn_as_float)(rn_value value) { return rni_as_float(value); }
 
 static size_t size_of_text(size_t length) { return sizeof(struct text_blob) + length + 1; }
 
@@ -116,7 +112,7 @@ rn_value rn_bytes(const void *data, size_t size) {
     return blob_of(RN_BYTES, data, size);
 }
 
-rn_value rn_pointer(void *pointer) { return plain(RN_POINTER, (uintptr_t)pointer); }
+rn_value rn_pointer(void *pointer) { return rni_one_word(RN_POINTER, (uintptr_t)pointer); }
 
 rn_value rn_pointer_owned(void *pointer, void (*destroy)(void *pointer)) {
     if (!destroy) return rn_error(RN_INVALID, "rn_pointer_owned: destroy is NULL; rn_pointer() owns nothing");
@@ -167,44 +163,16 @@ void rn_drop(rn_value value) {
     if (before == 1) destroy_blob(value);
 }
 
-enum rn_kind rn_kind(rn_value value) { return (enum rn_kind)(value.kind & RNI_KIND); }
-
 const char *rn_kind_name(enum rn_kind kind) {
     static const char *const names[] = {"none", "bool", "int", "float", "text", "bytes", "pointer", "error", "buffer"};
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown kind";
 }
 
-bool rn_is_none(rn_value value) { return rn_kind(value) == RN_NONE; }
-
-bool rn_is_error(rn_value value) { return rn_kind(value) == RN_ERROR; }
-
-/* Stops a program that reads a value as what it is not. */
-static __attribute__((noinline)) void refuse(const char *function, rn_value value, enum rn_kind kind) {
+void rni_wrong_kind(const char *function, rn_value value, enum rn_kind accepted) {
     char text[200];
     rn_format(value, text, sizeof text);
-    rni_misuse("%s: the value is of kind %s, not %s: %s", function, rn_kind_name(rn_kind(value)), rn_kind_name(kind),
+    rni_misuse("%s: the value is of kind %s, not %s: %s", function, rn_kind_name(rn_kind(value)), rn_kind_name(accepted),
                text);
-}
-
-static inline void expect(const char *function, rn_value value, enum rn_kind kind) {
-    if (rn_kind(value) != kind) refuse(function, value, kind);
-}
-
-bool rn_as_bool(rn_value value) {
-    expect("rn_as_bool", value, RN_BOOL);
-    return value.bits != 0;
-}
-
-int64_t rn_as_int(rn_value value) {
-    expect("rn_as_int", value, RN_INT);
-    return (int64_t)value.bits;
-}
-
-double rn_as_float(rn_value value) {
-    expect("rn_as_float", value, RN_FLOAT);
-    double number;
-    memcpy(&number, &value.bits, sizeof number);
-    return number;
 }
 
 static const char *data_of(rn_value value) {
@@ -212,33 +180,33 @@ static const char *data_of(rn_value value) {
 }
 
 const char *rn_as_text(rn_value value) {
-    expect("rn_as_text", value, RN_TEXT);
+    rni_expect("rn_as_text", value, RN_TEXT);
     return data_of(value);
 }
 
 const void *rn_as_bytes(rn_value value) {
-    expect("rn_as_bytes", value, RN_BYTES);
+    rni_expect("rn_as_bytes", value, RN_BYTES);
     return data_of(value);
 }
 
 void *rn_as_pointer(rn_value value) {
-    expect("rn_as_pointer", value, RN_POINTER);
+    rni_expect("rn_as_pointer", value, RN_POINTER);
     if (rni_value_is_plain(value)) return rni_value_pointer(value);
     return ((struct pointer_blob *)rni_value_pointer(value))->pointer;
 }
 
 void *rn_as_buffer(rn_value value) {
-    expect("rn_as_buffer", value, RN_BUFFER);
+    rni_expect("rn_as_buffer", value, RN_BUFFER);
     return rni_buffer_memory(rni_value_pointer(value));
 }
 
 int rn_buffer_write(rn_value buffer, size_t offset, const void *data, size_t size) {
-    expect("rn_buffer_write", buffer, RN_BUFFER);
+    rni_expect("rn_buffer_write", buffer, RN_BUFFER);
     return rni_buffer_write(rni_value_pointer(buffer), offset, data, size);
 }
 
 size_t rn_length(rn_value value) {
     if (rn_kind(value) == RN_BUFFER) return rni_buffer_size(rni_value_pointer(value));
-    if (rn_kind(value) != RN_BYTES) expect("rn_length", value, RN_TEXT);
+    if (rn_kind(value) != RN_BYTES) rni_expect("rn_length", value, RN_TEXT);
     return value.aux;
 }

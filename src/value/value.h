@@ -18,7 +18,6 @@
 
 #include "base/atomic.h"
 
-#define RNI_KIND 0xffu
 #define RNI_STATIC 0x100u  /* nothing to count */
 #define RNI_COUNTED 0x200u /* bits points at a blob */
 
@@ -44,10 +43,7 @@ struct rni_error {
 static inline void *rni_value_pointer(rn_value value) { return (void *)(uintptr_t)value.bits; }
 static inline bool rni_value_is_plain(rn_value value) { return !(value.kind & RNI_COUNTED); }
 
-/* What the hot paths ask of values, without a call: as rn_none(), rn_is_none(), rn_is_error(), rn_drop(). */
-static inline rn_value rni_none(void) { return (rn_value){.kind = RN_NONE, .aux = 0, .bits = 0}; }
-static inline bool rni_is_none(rn_value value) { return (value.kind & RNI_KIND) == RN_NONE; }
-static inline bool rni_is_error(rn_value value) { return (value.kind & RNI_KIND) == RN_ERROR; }
+/* As rn_drop(), without a call where there is nothing to count. */
 static inline void rni_drop(rn_value value) {
     if (value.kind & RNI_COUNTED) rn_drop(value);
 }

@@ -36,6 +36,20 @@ static rn_value praise(rn_call *call, rn_value success) {
     return rn_literal("praised");
 }
 
+static bool are_same(rn_value one, rn_value other) {
+    return one.kind == other.kind && one.aux == other.aux && one.bits == other.bits;
+}
+
+/* What is made and read in place, and by the functions, whose names in parentheses are no macros. */
+static bool values_agree(void) {
+    return are_same(rn_none(), (rn_none)()) && are_same(rn_bool(true), (rn_bool)(true)) &&
+           are_same(rn_int(-7), (rn_int)(-7)) && are_same(rn_float(0.5), (rn_float)(0.5)) &&
+           rn_as_bool(rn_bool(true)) && (rn_as_bool)(rn_bool(true)) &&
+           rn_as_int(rn_int(-7)) == -7 && (rn_as_int)(rn_int(-7)) == -7 &&
+           !(rn_as_float(rn_float(0.5)) < 0.5) && !((rn_as_float)(rn_float(0.5)) < 0.5) &&
+           rn_is_none(rn_none()) && (rn_is_none)(rn_none()) && !rn_is_error(rn_none()) && !(rn_is_error)(rn_none());
+}
+
 static bool durations_agree(void) {
     return RN_MICROSECONDS(1) == RN_NANOSECONDS(1000) && RN_MILLISECONDS(1) == RN_MICROSECONDS(1000) &&
            RN_SECONDS(1) == RN_MILLISECONDS(1000) && RN_MINUTES(1) == RN_SECONDS(60) &&
@@ -109,7 +123,7 @@ static bool lists(rn_runtime *rn) {
 
 int main(void) {
     rn_runtime *rn = open_small();
-    bool right = durations_agree() && constants_agree() && greets(rn) && refuses(rn) && lists(rn) &&
+    bool right = durations_agree() && values_agree() && constants_agree() && greets(rn) && refuses(rn) && lists(rn) &&
                  start_detached(rn) == RN_OK && close_now(rn) == RN_OK;
 
     rn_runtime *plain = rn_open();

@@ -385,6 +385,18 @@ proctype adder(byte self) {
 
 proctype releaser() {
     users == 0;
+    atomic { /* a look: it may be that nobody else has it any more */
+        touch;
+#ifdef M_RELEASE_LOOKS_PAST_THE_QUEUE
+        if
+        :: word & SETTLED -> give_back(); goto released
+#else
+        if
+        :: (word & (SETTLED | QUEUED)) == SETTLED -> give_back(); goto released
+#endif
+        :: else
+        fi
+    }
     atomic {
         touch;
         word = word | RELEASED;
@@ -395,6 +407,8 @@ proctype releaser() {
         fi
 #endif
     }
+released:
+    skip
 }
 
 /* Nobody can go on: then everything is done. */
