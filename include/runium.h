@@ -43,12 +43,14 @@
 #define RN_API __attribute__((visibility("default")))
 #define RN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define RN_MUST_USE __attribute__((warn_unused_result))
+#define RNI_STOPS __attribute__((noreturn, cold))
 #define RNI_INLINE static inline __attribute__((always_inline))
 #define RNI_IS_KNOWN(condition) __builtin_constant_p(condition)
 #else
 #define RN_API
 #define RN_PRINTF(text, first)
 #define RN_MUST_USE
+#define RNI_STOPS
 #define RNI_INLINE static inline
 #define RNI_IS_KNOWN(condition) 0
 #endif
@@ -236,7 +238,9 @@ RN_API size_t rn_length(rn_value value); /* of a text (without its NUL), of byte
  * functions are there all the same, for their addresses and for other languages. A value is put together of two words
  * and not of its members, so that compilers keep it, and the task that it is given to, in registers. */
 #define RNI_KIND 0xffu /* of .kind */
-RN_API void rni_wrong_kind(const char *function, rn_value value, enum rn_kind accepted); /* stops the program */
+#define RNI_EXPECT(function, value, accepted) \
+    if (((value).kind & RNI_KIND) != (accepted)) rni_wrong_kind(function, value, accepted)
+RN_API RNI_STOPS void rni_wrong_kind(const char *function, rn_value value, enum rn_kind accepted);
 RNI_INLINE rn_value rni_one_word(enum rn_kind kind, uint64_t bits) {
     rn_value value;
     const uint64_t words[2] = {(uint64_t)kind, bits};
@@ -244,9 +248,6 @@ RNI_INLINE rn_value rni_one_word(enum rn_kind kind, uint64_t bits) {
     return value;
 }
 RNI_INLINE enum rn_kind rni_kind(rn_value value) { return (enum rn_kind)(value.kind & RNI_KIND); }
-RNI_INLINE void rni_expect(const char *function, rn_value value, enum rn_kind kind) {
-    if (rni_kind(value) != kind) rni_wrong_kind(function, value, kind);
-}
 RNI_INLINE rn_value rni_none(void) { return rni_one_word(RN_NONE, 0); }
 RNI_INLINE rn_value rni_bool(bool value) { return rni_one_word(RN_BOOL, value); }
 RNI_INLINE rn_value rni_int(int64_t value) { return rni_one_word(RN_INT, (uint64_t)value); }
@@ -255,19 +256,19 @@ RNI_INLINE rn_value rni_float(double value) {
     memcpy(&bits, &value, sizeof bits);
     return rni_one_word(RN_FLOAT, bits);
 }
-RNI_INLINE bool rni_is_none(rn_value value) { return rni_kind(value) == RN_NONE; }
-RNI_INLINE bool rni_is_error(rn_value value) { return rni_kind(value) == RN_ERROR; }
+RNI_INLINE bool rni_is_none(rn_value value) { return (value.kind & RNI_KIND) == RN_NONE; }
+RNI_INLINE bool rni_is_error(rn_value value) { return (value.kind & RNI_KIND) == RN_ERROR; }
 RNI_INLINE bool rni_as_bool(rn_value value) {
-    rni_expect("rn_as_bool", value, RN_BOOL);
+    RNI_EXPECT("rn_as_bool", value, RN_BOOL);
     return value.bits != 0;
 }
 RNI_INLINE int64_t rni_as_int(rn_value value) {
-    rni_expect("rn_as_int", value, RN_INT);
+    RNI_EXPECT("rn_as_int", value, RN_INT);
     return (int64_t)value.bits;
 }
 RNI_INLINE double rni_as_float(rn_value value) {
     double number;
-    rni_expect("rn_as_float", value, RN_FLOAT);
+    RNI_EXPECT("rn_as_float", value, RN_FLOAT);
     memcpy(&number, &value.bits, sizeof number);
     return number;
 }

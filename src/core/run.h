@@ -98,6 +98,8 @@ _Static_assert(sizeof(rni_bounded_plan) <= RNI_BOUNDED_STRIDE, "and a plan with 
 
 /* What a function or hook sees. On the stack of the thread that runs it. */
 struct rn_call {
+    rn_value arg;
+    rn_value wait_error;   /* the last RN_DEADLOCK that a wait of this call was answered with */
     rn_runtime *runtime;
     rni_run *run;
     rn_call *outer;        /* the call below it on this stack, which awaits this run; or NULL */
@@ -105,8 +107,6 @@ struct rn_call {
     const char *hook;      /* "" in the function */
     uint64_t iteration;
     uint64_t run_id;       /* 0: the run's own; in a worker process: that of the host's run */
-    rn_value arg;
-    rn_value wait_error;   /* the last RN_DEADLOCK that a wait of this call was answered with */
     char name_text[RN_NAME_MAX + 1];
 };
 

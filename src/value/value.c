@@ -180,33 +180,33 @@ static const char *data_of(rn_value value) {
 }
 
 const char *rn_as_text(rn_value value) {
-    rni_expect("rn_as_text", value, RN_TEXT);
+    RNI_EXPECT("rn_as_text", value, RN_TEXT);
     return data_of(value);
 }
 
 const void *rn_as_bytes(rn_value value) {
-    rni_expect("rn_as_bytes", value, RN_BYTES);
+    RNI_EXPECT("rn_as_bytes", value, RN_BYTES);
     return data_of(value);
 }
 
 void *rn_as_pointer(rn_value value) {
-    rni_expect("rn_as_pointer", value, RN_POINTER);
+    RNI_EXPECT("rn_as_pointer", value, RN_POINTER);
     if (rni_value_is_plain(value)) return rni_value_pointer(value);
     return ((struct pointer_blob *)rni_value_pointer(value))->pointer;
 }
 
 void *rn_as_buffer(rn_value value) {
-    rni_expect("rn_as_buffer", value, RN_BUFFER);
+    RNI_EXPECT("rn_as_buffer", value, RN_BUFFER);
     return rni_buffer_memory(rni_value_pointer(value));
 }
 
 int rn_buffer_write(rn_value buffer, size_t offset, const void *data, size_t size) {
-    rni_expect("rn_buffer_write", buffer, RN_BUFFER);
+    RNI_EXPECT("rn_buffer_write", buffer, RN_BUFFER);
     return rni_buffer_write(rni_value_pointer(buffer), offset, data, size);
 }
 
 size_t rn_length(rn_value value) {
     if (rn_kind(value) == RN_BUFFER) return rni_buffer_size(rni_value_pointer(value));
-    if (rn_kind(value) != RN_BYTES) rni_expect("rn_length", value, RN_TEXT);
+    if (rn_kind(value) != RN_BYTES) RNI_EXPECT("rn_length", value, RN_TEXT);
     return value.aux;
 }
