@@ -189,8 +189,8 @@ PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, 
 bool task_is_pending(const task_object *task);
 
 /* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that its
- * last future is done, which is looked for whenever another task is run. */
-void task_keep(task_object *task);
+ * last future is done, which is looked for whenever another task is run, and by the garbage collector. */
+void task_keep(task_object *task); /* if it is pending */
 void task_let_go(task_object *task, PyObject *future); /* if that is its last one */
 
 /* What run() was given, as the core wants it. -1: an exception is set. */

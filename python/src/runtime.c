@@ -163,12 +163,16 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 /* ------------------------------------------------------------------------------------------------
  * Closing
  */
+static void let_go_of_kept(runtime_object *self) {
+    while (self->kept) task_let_go(self->kept, self->kept->future);
+}
+
 static void forget(runtime_object *self) {
     self->handle = NULL;
     *self->link = self->next;
     if (self->next) self->next->link = self->link;
     self->link = NULL;
-    while (self->kept) task_let_go(self->kept, self->kept->future);
+    let_go_of_kept(self);
 }
 
 #define SIGNALS_NS RN_MILLISECONDS(50)
@@ -345,9 +349,17 @@ static PyObject *get_closed(PyObject *self, void *unused) {
     return PyBool_FromLong(!runtime_of(self)->handle);
 }
 
+/* Of the tasks that it keeps it shows those that are done: one that is pending is held by its run, whatever else is gone. */
 static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
-    for (task_object *task = runtime_of(self)->kept; task; task = task->next_kept) Py_VISIT(task);
+    for (task_object *task = runtime_of(self)->kept; task; task = task->next_kept)
+        if (!task_is_pending(task)) Py_VISIT(task);
+    return 0;
+}
+
+/* All are done: else nobody would take it for garbage. The tasks go, and with the last of them the runtime. */
+static int clear(PyObject *object) {
+    let_go_of_kept(runtime_of(object));
     return 0;
 }
 
@@ -400,6 +412,7 @@ static PyType_Slot slots[] = {
     {Py_tp_init, init},
     {Py_tp_dealloc, dealloc},
     {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_tp_getset, properties},

@@ -160,7 +160,7 @@ static void look_at_kept(runtime_object *runtime) {
 void task_keep(task_object *task) {
     look_at_kept(task->runtime);
     look_at_kept(task->runtime);
-    if (task->link_kept) return;
+    if (task->link_kept || !task_is_pending(task)) return;
     link_kept((task_object *)Py_NewRef(task));
 }
 

@@ -3,12 +3,14 @@ import collections
 import concurrent.futures
 import datetime
 import functools
+import gc
 import inspect
 import logging
 import pathlib
 import sys
 import time
 import types
+import weakref
 
 import pytest
 
@@ -644,6 +646,27 @@ def test_a_closed_runtime_fails_its_runs_and_says_so(open_runtime, mode):
         future.result()
     with pytest.raises(errors.Closed):
         runtime.new_task(tasks.yes).run().result()
+
+
+def test_a_run_that_is_to_come_keeps_its_runtime_open_though_nobody_refers_to_either(mode, gate):
+    runtime = Runium(mode=mode, max_workers=1, debug=False)
+    future = weakref.ref(runtime.new_task(tasks.enter, {'gate': gate}).run(start_in=0.1))
+    del runtime
+    gc.collect()
+    gate.wait()
+    gate.open()
+    if waited := future():
+        assert waited.result() == 'through'
+
+
+def test_a_closed_runtime_keeps_no_task_that_is_run_in_it(open_runtime, mode):
+    runtime = open_runtime(mode)
+    runtime.close()
+    task = runtime.new_task(tasks.yes)
+    task.run()
+    gone = weakref.ref(task)
+    del task
+    assert gone() is None
 
 
 def test_close_refuses_what_it_does_not_know(open_runtime):

@@ -1,5 +1,6 @@
 """Tasks in worker processes: what travels, what cannot, and what dies."""
 import functools
+import gc
 import os
 import pathlib
 import signal
@@ -413,6 +414,18 @@ def test_exit_functions_of_a_worker_run_when_the_runtime_closes(tmp_path):
     with Runium(mode='multiprocessing', max_workers=1) as rn:
         rn.new_task(tasks.keep_at_exit, args=[str(tmp_path / 'file')]).run().result(60)
     assert (tmp_path / 'file').read_text() == 'done'
+
+
+def test_a_runtime_that_nobody_refers_to_closes_though_nobody_asked_for_its_last_result():
+    runtime = Runium(mode='multiprocessing', max_workers=1, debug=False)
+    worker = run(runtime, tasks.pid)
+    future = runtime.new_task(tasks.give, args=[1]).run()
+    while not future.done():
+        threading.Event().wait(0.001)
+    del runtime, future
+    gc.collect()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
 
 
 def test_threads_that_a_task_leaves_behind_run_while_the_worker_waits(pool, tmp_path):
