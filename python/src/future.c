@@ -21,6 +21,7 @@ typedef struct future_object {
     PyObject *task;         /* in worker processes: listed until somebody sees that it is done */
     PyObject *callbacks;    /* a list; or NULL */
     PyObject *condition, *waiters;
+    PyObject **noted;       /* where its run has it; or NULL */
     bool raises;            /* result() raises the outcome */
     bool is_standard;       /* as in concurrent.futures: the exception of the task is raised too */
     bool is_watched, has_fired, is_told;
@@ -28,7 +29,8 @@ typedef struct future_object {
 
 static future_object *future_of(PyObject *self) { return (future_object *)self; }
 
-/* The garbage collector hears of a future only when it refers to something that may refer to it: most never do. */
+/* The garbage collector hears of a future only when it refers to something that may refer to it: most never do. An
+ * outcome that nobody asks for may, too. */
 static void track(future_object *self) {
     if (!PyObject_GC_IsTracked((PyObject *)self)) PyObject_GC_Track(self);
 }
@@ -46,6 +48,20 @@ PyObject *future_new(module_state *state, PyObject *task) {
     made->task = Py_XNewRef(task);
     if (task) track(made);
     return (PyObject *)made;
+}
+
+void future_note(PyObject *self, PyObject **place) {
+    *place = self;
+    future_of(self)->noted = place;
+}
+
+void future_forget_note(PyObject *const *place) {
+    if (*place) future_of(*place)->noted = NULL;
+}
+
+/* While a future goes, what the user has hung on it may run Python, and another thread come here. */
+void future_expect(PyObject *self, PyObject *object) {
+    if (Py_REFCNT(self) > 0 && PyObject_IS_GC(object)) track(future_of(self));
 }
 
 void future_begin(PyObject *self, rn_future *handle) { future_of(self)->handle = handle; }
@@ -405,6 +421,7 @@ static int clear(PyObject *object) {
 static void dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
+    if (future_of(object)->noted) *future_of(object)->noted = NULL;
     let_go(future_of(object));
     type->tp_free(object);
     Py_DECREF(type);

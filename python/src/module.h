@@ -134,9 +134,10 @@ PyObject *call_current(PyObject *module, PyObject *unused);
 PyObject *call_kwargs(module_state *state, const recipe_object *recipe, PyObject *kwargs, const rn_call *call);
 
 /* ------------------------------------------------------------------------------------------------
- * run.c: a run in a thread. Takes the task's argument objects: references are added.
+ * run.c: a run in a thread. Takes the task's argument objects: references are added. To its future it adds none: one that
+ * nobody refers to goes, and the run goes on.
  */
-rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObject *kwargs);
+rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObject *kwargs, PyObject *future);
 void run_set_functions(rn_task *task, const recipe_object *recipe);
 
 /* ------------------------------------------------------------------------------------------------
@@ -217,6 +218,15 @@ PyObject *future_new(module_state *state, PyObject *task);          /* for a run
 void future_begin(PyObject *future, rn_future *handle);              /* takes the handle */
 PyObject *future_failed(module_state *state, PyObject *exception); /* takes the reference */
 bool future_is_done(PyObject *future);
+
+/* The place where a run notes its future without a reference to it: it is NULL as soon as the future is gone. Whoever gives
+ * up the place says so. */
+void future_note(PyObject *future, PyObject **place);
+void future_forget_note(PyObject *const *place);
+
+/* The core is given this object, which the future may come to be asked for: from now on the garbage collector looks there. */
+void future_expect(PyObject *future, PyObject *object);
+
 void future_make_standard(PyObject *future);                  /* from now on result() raises */
 
 extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec;

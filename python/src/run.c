@@ -7,12 +7,14 @@ typedef struct run_state {
     PyObject *args;    /* a tuple */
     PyObject *kwargs;  /* or NULL */
     PyObject *context; /* of contextvars */
+    PyObject *future;  /* noted, not owned; NULL: it is gone */
 } run_state;
 
 static void free_run(void *pointer) {
     run_state *run = pointer;
     if (interpreter_is_ending()) return;
     gil_visit visit = gil_enter();
+    future_forget_note(&run->future);
     Py_DECREF(run->recipe);
     Py_DECREF(run->task);
     Py_DECREF(run->args);
@@ -22,7 +24,7 @@ static void free_run(void *pointer) {
     gil_leave(visit);
 }
 
-rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObject *kwargs) {
+rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObject *kwargs, PyObject *future) {
     run_state *made = PyMem_Malloc(sizeof *made);
     PyObject *context = made ? PyContext_CopyCurrent() : NULL;
     if (!context) {
@@ -35,6 +37,7 @@ rn_value run_make(recipe_object *recipe, PyObject *task, PyObject *args, PyObjec
     made->args = Py_NewRef(args ? args : recipe->state->empty_tuple);
     made->kwargs = Py_XNewRef(kwargs);
     made->context = context;
+    future_note(future, &made->future);
     return rn_pointer_owned(made, free_run);
 }
 
@@ -54,6 +57,7 @@ static rn_value leave(run_state *run, call_frame *frame, PyObject *result, bool 
     PyObject *exception = result ? NULL : take_exception();
     (void)PyContext_Exit(run->context);
     call_leave(frame);
+    if (run->future) future_expect(run->future, result ? result : exception);
     if (result) return value_of(result);
     if (is_iteration && run->recipe->debug) print_exception(run->recipe->state, exception);
     return error_of(exception);

@@ -218,14 +218,14 @@ static int copy_kwargs(const task_object *task, PyObject **copy) {
     return -1;
 }
 
-static rn_future *submit(task_object *task, rn_task *schedule, PyObject *kwargs) {
+static rn_future *submit(task_object *task, rn_task *schedule, PyObject *kwargs, PyObject *future) {
     recipe_object *recipe = task->recipe;
     rn_runtime *handle = task->runtime->handle;
     schedule->origin = recipe->origin;
     schedule->updates_result = recipe->updates_result;
     if (task->runtime->processes) remote_set_functions(schedule, recipe);
     else run_set_functions(schedule, recipe);
-    if (!task->runtime->processes) schedule->arg = run_make(recipe, (PyObject *)task, task->args, kwargs);
+    if (!task->runtime->processes) schedule->arg = run_make(recipe, (PyObject *)task, task->args, kwargs, future);
     else if (!remote_pack(recipe, task->args, kwargs, &schedule->arg)) return NULL;
     return rn_submit(handle, schedule);
 }
@@ -239,7 +239,7 @@ static PyObject *start(task_object *task, rn_task *schedule) {
     if (!task->recipe || copy_kwargs(task, &kwargs) < 0) return NULL;
     /* Made before the run begins: one that has begun is not taken back for want of a future. */
     PyObject *future = future_new(state, task->runtime->processes ? (PyObject *)task : NULL);
-    rn_future *handle = future ? submit(task, schedule, kwargs) : NULL;
+    rn_future *handle = future ? submit(task, schedule, kwargs, future) : NULL;
     Py_XDECREF(kwargs);
     if (handle) future_begin(future, handle);
     if (handle || !future) return future;

@@ -630,11 +630,18 @@ def settle(count, most):
     return count()
 
 
+def wait_without_asking(future):
+    """Waits until it is done, and leaves its outcome where it is."""
+    while not future.done():
+        threading.Event().wait(0.001)
+
+
 class Canary:
     """What is looked for once it should be gone."""
 
 
-@pytest.mark.parametrize('shape', ['callback', 'attribute', 'traceback', 'result', 'hook', 'pending', 'args'])
+@pytest.mark.parametrize('shape', ['callback', 'attribute', 'traceback', 'unasked traceback', 'result', 'unasked result',
+                                   'hook', 'pending', 'args'])
 def test_cycles_through_a_future_are_collected(threads, shape, caplog):
     """Y7: future <-> callback, exception <-> traceback, result, hooks, cancelled runs."""
     caplog.set_level(logging.CRITICAL, logger='runium')  # records of the log keep the traceback
@@ -650,14 +657,14 @@ def test_cycles_through_a_future_are_collected(threads, shape, caplog):
         elif shape == 'attribute':
             future = threads.new_task(tasks.yes).run()
             canary.future, future.canary = future, canary
-        elif shape == 'traceback':
+        elif shape.endswith('traceback'):
             def fail():
                 kept = canary, future_of
                 raise ValueError(kept)
             future_of = []
             future = threads.new_task(fail).run()
             future_of.append(future)
-        elif shape == 'result':
+        elif shape.endswith('result'):
             future = threads.new_task(lambda: canary).run()
             canary.future = future
         elif shape == 'hook':
@@ -673,12 +680,37 @@ def test_cycles_through_a_future_are_collected(threads, shape, caplog):
         elif shape == 'args':
             future = threads.new_task(tasks.spread, {'canary': canary}, args=(canary,)).run()
             canary.future = future
-        if shape != 'pending':
+        if shape.startswith('unasked'):
+            wait_without_asking(future)
+        elif shape != 'pending':
             future.result()
 
     for _ in range(20):
         make()
     assert settle(lambda: gc.collect() * 0 + len(alive), 0) == 0
+
+
+def test_a_future_that_is_just_going_is_not_shown_to_the_garbage_collector_again(open_runtime, gate):
+    runtime = open_runtime()
+    ended = threading.Event()
+
+    class Last:
+        def __del__(self):
+            gate.open()
+            ended.wait()
+
+    def give_a_list():
+        gate.enter()
+        return []
+
+    task = runtime.new_task(give_a_list).on_finished(lambda success, error: ended.set())
+    future = task.run()
+    gate.wait()
+    future.last = Last()
+    task.run(start_in=3600).cancel()  # until now the task has referred to the first future too
+    del future
+    assert ended.is_set()
+    gc.collect()
 
 
 # -- races ----------------------------------------------------------------------------------------
