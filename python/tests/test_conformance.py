@@ -621,6 +621,7 @@ FORK = '''
 '''
 
 
+@pytest.mark.forks
 def test_f4_after_fork_the_parent_is_as_before_and_the_child_opens_its_own(script, mode):
     ended = script(FORK, mode)
     assert (ended.status, ended.out, ended.err, ended.left) == (0, '7\n34\n', '', []), ended

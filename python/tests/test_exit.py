@@ -159,7 +159,8 @@ print(asyncio.run(main()))
 }
 
 
-@pytest.mark.parametrize('state', STATES, ids=lambda state: state.replace(' ', '-'))
+@pytest.mark.parametrize('state', [pytest.param(state, marks=pytest.mark.forks if 'fork' in STATES[state][0] else (),
+                                                id=state.replace(' ', '-')) for state in STATES])
 def test_the_interpreter_ends(script, mode, state):
     text, status, out, err = STATES[state]
     ended = script(START + text, mode)

@@ -427,6 +427,7 @@ FORK = '''
 '''
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize('what', ['futures', 'run', 'own', 'default', 'exit', 'again'])
 def test_fork(script, mode, what):
     """The child ends by sys.exit(): its interpreter is taken apart with the parent's runtimes in it."""
@@ -434,6 +435,7 @@ def test_fork(script, mode, what):
     assert (ended.status, ended.out, ended.err, ended.left) == (0, 'parent well\n', '', []), ended
 
 
+@pytest.mark.forks
 def test_fork_in_a_task(script):
     ended = script('''
         import os
@@ -449,6 +451,7 @@ def test_fork_in_a_task(script):
     assert (ended.status, ended.out, ended.err) == (0, '4 0\n', ''), ended
 
 
+@pytest.mark.forks
 def test_fork_while_workers_are_busy(script):
     """Whatever a worker has in hand when the process is copied, the child is usable."""
     ended = script('''
@@ -469,6 +472,7 @@ def test_fork_while_workers_are_busy(script):
     assert (ended.status, ended.out, ended.err) == (0, 'well\n', ''), ended
 
 
+@pytest.mark.forks
 def test_multiprocessing_by_fork_with_runtimes_open(script, mode):
     ended = script('''
         import multiprocessing, sys
