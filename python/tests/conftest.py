@@ -37,7 +37,7 @@ def hang_guard(request):
 
 
 @pytest.fixture(scope='session')
-def shared(all_gates):
+def shared():
     """A runtime for each mode that most tests share: to open one takes longer than most tests."""
     runtimes = {}
 
@@ -90,17 +90,8 @@ def open_runtime():
             assert type(error).__name__ == 'Closed', error
 
 
-@pytest.fixture(scope='session')
-def all_gates():
-    """They stay open until the runtimes are closed: a task may come to one after its test has ended."""
-    made = []
-    yield made
-    for gate in made:
-        gate.close()
-
-
 @pytest.fixture
-def gates(tmp_path, all_gates):
+def gates(tmp_path):
     """As many gates as a test asks for."""
     made = []
 
@@ -108,17 +99,22 @@ def gates(tmp_path, all_gates):
         folder = tmp_path / f'gate-{len(made)}'
         folder.mkdir()
         made.append(tasks.Gate(folder).make())
-        all_gates.append(made[-1])
         return made[-1]
 
     yield another
     for gate in made:
-        gate.open()  # whoever still waits there
+        gate.give_up()
 
 
 @pytest.fixture
 def gate(gates):
     return gates()
+
+
+@pytest.fixture
+def numpy():
+    """The module, for those tests that cannot do without; also the sign by which references.py knows them."""
+    return pytest.importorskip('numpy')
 
 
 @pytest.fixture

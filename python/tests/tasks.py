@@ -19,7 +19,7 @@ class Gate:
         self.folder = str(folder)
 
     def make(self):
-        """In the test: makes it. What is kept open keeps what is in it, for tasks that come late."""
+        """In the test: makes it. What is kept open keeps what is in it, while no task has it open."""
         self.kept = []
         for name in ('arrivals', 'permits'):
             os.mkfifo(os.path.join(self.folder, name))
@@ -55,8 +55,14 @@ class Gate:
         """In the test: lets so many go on; by default all there will ever be."""
         os.write(self.kept[1], b'p' * count)
 
-    def close(self):
-        """In the test, when no task is left."""
+    def give_up(self):
+        """In the test, at its end: who waits goes on, and who comes late finds files that let everybody through."""
+        self.open()
+        for name in ('arrivals', 'permits'):
+            path = os.path.join(self.folder, name)
+            with open(path + '-late', 'wb') as file:
+                file.write(b'p' * 1000)
+            os.rename(file.name, path)
         for fd in self.kept:
             os.close(fd)
 

@@ -521,8 +521,7 @@ def test_run_refuses_what_is_no_parameter(rn):
         rn.new_task(tasks.yes).run(evry=3)
 
 
-def test_integers_that_are_not_int_are_good_too(rn):
-    numpy = pytest.importorskip('numpy')
+def test_integers_that_are_not_int_are_good_too(rn, numpy):
     assert rn.new_task(tasks.yes).run(times=numpy.int64(2)).result() is True
 
 

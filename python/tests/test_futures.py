@@ -45,9 +45,19 @@ def in_thread(function, *args):
 
 # -- states ---------------------------------------------------------------------------------------
 
-def test_a_future_is_pending_then_running_then_done(rn, gate):
-    future = rn.new_task(tasks.enter, {'gate': gate}).run(start_in=0.02)
+@pytest.fixture
+def queued(open_runtime, mode, gates):
+    """A future whose task waits for the only worker, and what lets that one come to it."""
+    runtime, first, second = open_runtime(mode, 1), gates(), gates()
+    runtime.new_task(tasks.enter, {'gate': first}).run()
+    first.wait()
+    return runtime.new_task(tasks.enter, {'gate': second}).run(), first, second
+
+
+def test_a_future_is_pending_then_running_then_done(queued):
+    future, gate_before, gate = queued
     assert (future.done(), future.running(), future.cancelled()) == (False, False, False)
+    gate_before.open()
     gate.wait()
     assert (future.done(), future.running(), future.cancelled()) == (False, True, False)
     gate.open()
@@ -72,7 +82,7 @@ def test_what_runs_or_is_done_is_not_cancelled(held, gate):
 
 
 def test_a_cancelled_run_never_runs(rn, notes):
-    futures = [rn.new_task(notes.add, args=(number,)).run(start_in=0.05) for number in range(10)]
+    futures = [rn.new_task(notes.add, args=(number,)).run(start_in=(3600, 0)[number % 2]) for number in range(10)]
     cancelled = [future for future in futures[::2] if future.cancel()]
     concurrent.futures.wait(futures)
     assert len(cancelled) == 5
@@ -134,6 +144,7 @@ def test_it_is_a_future_of_concurrent_futures(rn):
     future = rn.new_task(tasks.yes).run()
     assert isinstance(future, concurrent.futures.Future)
     assert issubclass(type(future), concurrent.futures.Future)
+    future.result()
 
 
 def test_wait_for_all(rn, gate):
@@ -550,9 +561,10 @@ def test_a_future_outlives_the_loop_that_awaited_it(rn, gate):
 
 # -- as an object ---------------------------------------------------------------------------------
 
-def test_repr_shows_the_state(rn, gate):
-    future = rn.new_task(tasks.enter, {'gate': gate}).run(start_in=0.02)
+def test_repr_shows_the_state(rn, queued):
+    future, gate_before, gate = queued
     assert 'Future' in repr(future) and 'pending' in repr(future).lower() or 'waiting' in repr(future).lower()
+    gate_before.open()
     gate.wait()
     assert 'running' in repr(future).lower()
     gate.open()

@@ -4,9 +4,14 @@ The calls run in an interpreter of their own, so that a crash is the end of one 
 allocations, of all threads, so the ones that a worker makes for the call count too.
 """
 import json
+import sys
 
 import pytest
 
+if hasattr(sys, 'gettotalrefcount'):
+    # Where memory for a frame is refused Python 3.11 goes on without an exception, or with one that it has forgotten. In
+    # the ordinary interpreter that ends in the SystemError that is_refusal() knows; this one has assertions there.
+    pytest.skip('an interpreter built for debugging does not outlive a frame that cannot be made', allow_module_level=True)
 pytest.importorskip('_testcapi', reason='allocations are refused by a module that Debian has in libpython3-testsuite')
 
 START = '''

@@ -2,10 +2,7 @@
 import functools
 import gc
 import os
-import pathlib
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 
@@ -15,7 +12,6 @@ import remote_tasks as tasks
 import runium
 from runium.core import Runium
 
-HERE = pathlib.Path(__file__).parent
 MIB = 1 << 20
 
 
@@ -37,17 +33,6 @@ def it_works_on(request):
 
 def run(pool, function, *args, **kwargs):
     return pool.new_task(function, kwargs, args=args).run().result(60)
-
-
-def script(tmp_path, text, *options, more=()):
-    """Runs a script in an interpreter of its own."""
-    file = tmp_path / 'script.py'
-    file.write_text(textwrap.dedent(text))
-    folders = [str(HERE), *(entry for entry in sys.path if entry)]
-    done = subprocess.run([sys.executable, *options, str(file), *more], cwd=tmp_path, text=True, timeout=90,
-                          env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
-                          capture_output=True)
-    return done
 
 
 # ---- what travels ----
@@ -128,8 +113,7 @@ def test_a_large_bytearray_in_other_things_stays_one(pool):
         assert result['b'] == b'y' * 100_000
 
 
-def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool):
-    numpy = pytest.importorskip('numpy')
+def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool, numpy):
     array = numpy.zeros(64 * MIB, dtype='uint8')
     result = run(pool, tasks.write_first, array)
     assert array[0] == 0, 'the program has its own'
@@ -140,8 +124,7 @@ def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool):
 
 
 @pytest.mark.parametrize('size', [10, 20_000, 200_000])
-def test_arrays_can_be_written_to_exactly_where_the_original_can(pool, size):
-    numpy = pytest.importorskip('numpy')
+def test_arrays_can_be_written_to_exactly_where_the_original_can(pool, size, numpy):
     array = numpy.arange(size)
     assert run(pool, tasks.write_first, array)[0] == 7
     assert run(pool, tasks.give, array).flags.writeable
@@ -150,8 +133,7 @@ def test_arrays_can_be_written_to_exactly_where_the_original_can(pool, size):
     assert isinstance(run(pool, tasks.write_first, array), ValueError)
 
 
-def test_parts_of_an_argument_come_back_as_such(pool):
-    numpy = pytest.importorskip('numpy')
+def test_parts_of_an_argument_come_back_as_such(pool, numpy):
     pytest.importorskip('cloudpickle')
     array = numpy.arange(100_000)
     first, second, whole = run(pool, lambda a: (a[:50_000], a[50_000:], a), array)
@@ -160,15 +142,13 @@ def test_parts_of_an_argument_come_back_as_such(pool):
     assert (mixed[0] == array).all() and (mixed[1] == array + 1).all() and (mixed[2] == array[::2]).all()
 
 
-def test_arrays_outlive_their_runtime(pool):
-    numpy = pytest.importorskip('numpy')
+def test_arrays_outlive_their_runtime(pool, numpy):
     with Runium(mode='multiprocessing', max_workers=1) as other:
         result = other.new_task(tasks.make_array, args=[MIB]).run().result()
     assert (result == numpy.arange(MIB, dtype='uint8')).all()
 
 
-def test_a_callback_that_dies_leaves_the_next_one_the_array_that_the_task_returned(pool, tmp_path):
-    numpy = pytest.importorskip('numpy')
+def test_a_callback_that_dies_leaves_the_next_one_the_array_that_the_task_returned(pool, tmp_path, numpy):
     array = numpy.zeros(100_000, dtype='uint8')
     task = pool.new_task(tasks.write_first, {'array': array}).on_success(tasks.leave_by_the_window)
     future = task.on_finished(functools.partial(tasks.write_down_first, str(tmp_path / 'file'))).run()
@@ -177,8 +157,7 @@ def test_a_callback_that_dies_leaves_the_next_one_the_array_that_the_task_return
     assert (tmp_path / 'file').read_text() == '7'
 
 
-def test_each_iteration_may_return_the_array_that_it_was_given(pool):
-    numpy = pytest.importorskip('numpy')
+def test_each_iteration_may_return_the_array_that_it_was_given(pool, numpy):
     task = pool.new_task(tasks.add_to_first, {'array': numpy.zeros(100_000)})
     assert task.run(times=3).result(60)[0] == 3
     assert task.run(times=3, every='10 ms').result(60)[0] == 3
@@ -279,8 +258,7 @@ def test_what_ends_a_program_is_but_the_outcome_of_a_task(pool, how, kind):
     assert run(pool, tasks.pid)
 
 
-def test_no_memory_for_an_array_is_the_tasks_error(pool):
-    pytest.importorskip('numpy')
+def test_no_memory_for_an_array_is_the_tasks_error(pool, numpy):
     assert isinstance(run(pool, tasks.make_array, 1 << 60), MemoryError)
 
 
@@ -379,13 +357,13 @@ STATE = '''
 @pytest.mark.parametrize('options', [(), ('-O',), ('-OO',), ('-X', 'dev'), ('-X', 'utf8'), ('-B',), ('-S',), ('-P',),
                                      ('-W', 'error', '-W', 'ignore::DeprecationWarning'), ('-X', 'faulthandler')],
                          ids=' '.join)
-def test_a_worker_has_the_interpreter_of_the_program(tmp_path, options):
-    done = script(tmp_path, STATE, *options, more=['an', 'argument'])
-    assert done.stdout == 'the same\n', done.stderr
+def test_a_worker_has_the_interpreter_of_the_program(script, options):
+    ended = script(STATE, 'an', 'argument', options=options)
+    assert ended.out == 'the same\n', ended
 
 
-def test_what_is_printed_without_an_end_of_line_is_seen(tmp_path):
-    done = script(tmp_path, '''
+def test_what_is_printed_without_an_end_of_line_is_seen(script):
+    ended = script('''
         import remote_tasks
         from runium.core import Runium
 
@@ -394,12 +372,12 @@ def test_what_is_printed_without_an_end_of_line_is_seen(tmp_path):
                 rn.new_task(remote_tasks.print_partly).on_success(remote_tasks.note_success).run().result()
                 rn.new_task(remote_tasks.die, args=['exit']).run().result()
     ''')
-    assert done.stdout == 'out without an end'
-    assert 'err without an end' in done.stderr
+    assert ended.out == 'out without an end'
+    assert 'err without an end' in ended.err
 
 
-def test_debug_prints_the_traceback_to_stderr(tmp_path):
-    done = script(tmp_path, '''
+def test_debug_prints_the_traceback_to_stderr(script):
+    ended = script('''
         import remote_tasks
         from runium.core import Runium
 
@@ -407,7 +385,7 @@ def test_debug_prints_the_traceback_to_stderr(tmp_path):
             with Runium(mode='multiprocessing', max_workers=1, debug=True) as rn:
                 rn.new_task(remote_tasks.fail, args=['shown']).run().result()
     ''')
-    assert 'Traceback (most recent call last)' in done.stderr and 'ValueError: shown' in done.stderr
+    assert 'Traceback (most recent call last)' in ended.err and 'ValueError: shown' in ended.err
 
 
 def test_exit_functions_of_a_worker_run_when_the_runtime_closes(tmp_path):
@@ -477,30 +455,29 @@ MAIN = '''
 WITHOUT_CLOUDPICKLE = 'import sys; sys.modules["cloudpickle"] = None\n'
 
 
-def test_functions_and_classes_of_a_script_travel_by_cloudpickle(tmp_path):
+def test_functions_and_classes_of_a_script_travel_by_cloudpickle(script):
     pytest.importorskip('cloudpickle')
-    done = script(tmp_path, MAIN)
-    assert done.stdout == 'loaded __main__\nall\n', done.stderr
+    ended = script(MAIN)
+    assert ended.out == 'loaded __main__\nall\n', ended
 
 
-def test_without_cloudpickle_a_worker_imports_the_script(tmp_path):
-    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent(MAIN))
+def test_without_cloudpickle_a_worker_imports_the_script(script):
+    ended = script(WITHOUT_CLOUDPICKLE + textwrap.dedent(MAIN))
     # Two processes write to one pipe: in which order is not said.
-    assert sorted(done.stdout.splitlines()) == ['all', 'loaded __main__', 'loaded __mp_main__'], done.stderr
+    assert sorted(ended.out.splitlines()) == ['all', 'loaded __main__', 'loaded __mp_main__'], ended
 
 
-def test_without_cloudpickle_a_module_that_is_run_is_imported_by_its_name(tmp_path):
+def test_without_cloudpickle_a_module_that_is_run_is_imported_by_its_name(script, tmp_path):
     (tmp_path / 'package').mkdir()
     (tmp_path / 'package' / '__init__.py').write_text('')
     (tmp_path / 'package' / 'part.py').write_text(WITHOUT_CLOUDPICKLE + textwrap.dedent(MAIN))
-    done = subprocess.run([sys.executable, '-m', 'package.part'], cwd=tmp_path, text=True, timeout=90, capture_output=True,
-                          env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(HERE), *filter(None, sys.path)])})
+    ended = script('', options=('-m', 'package.part'))
     # Two processes write to one pipe: in which order is not said.
-    assert sorted(done.stdout.splitlines()) == ['all', 'loaded __main__', 'loaded __mp_main__'], done.stderr
+    assert sorted(ended.out.splitlines()) == ['all', 'loaded __main__', 'loaded __mp_main__'], ended
 
 
-def test_without_cloudpickle_a_lambda_is_named_as_what_cannot_be_pickled(tmp_path):
-    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent('''
+def test_without_cloudpickle_a_lambda_is_named_as_what_cannot_be_pickled(script):
+    ended = script(WITHOUT_CLOUDPICKLE + textwrap.dedent('''
         import runium
         from runium.core import Runium
 
@@ -511,12 +488,12 @@ def test_without_cloudpickle_a_lambda_is_named_as_what_cannot_be_pickled(tmp_pat
                 except runium.NotPicklable as error:
                     print(error)
     '''))
-    assert done.stdout.startswith('function: ') and '<lambda>' in done.stdout, done.stderr
+    assert ended.out.startswith('function: ') and '<lambda>' in ended.out, ended
 
 
-def test_a_script_without_a_guard_is_not_run_again(tmp_path):
+def test_a_script_without_a_guard_is_not_run_again(script):
     pytest.importorskip('cloudpickle')
-    done = script(tmp_path, '''
+    ended = script('''
         from runium.core import Runium
 
         def double(x):
@@ -526,4 +503,4 @@ def test_a_script_without_a_guard_is_not_run_again(tmp_path):
         rn = Runium(mode='multiprocessing', max_workers=2)
         print(rn.new_task(double, {'x': 21}).run().result())
     ''')
-    assert done.stdout == 'once\n42\n', done.stderr
+    assert ended.out == 'once\n42\n', ended

@@ -241,6 +241,7 @@ def test_result_raised_many_times_does_not_grow_the_traceback(threads, notes):
 
 @pytest.mark.parametrize('error', [SystemExit(3), KeyboardInterrupt('by hand'), GeneratorExit()])
 def test_a_task_that_raises_what_is_no_exception_has_failed_with_it(rn, notes, error):
+    error = type(error)(*error.args)  # each time it is raised it gets a longer traceback, and keeps that
     future = tasks.Hooks(notes).attach(rn.new_task(tasks.raise_this, {'error': error})).run()
     result = future.result()
     assert type(result) is type(error) and result.args == error.args
