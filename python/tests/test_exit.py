@@ -168,8 +168,10 @@ def test_the_interpreter_ends(script, mode, state):
         assert ended.status == status, ended
     assert ended.status >= 0, ended  # of no signal
     assert ended.out == out, ended
+    # On a busy machine the end may take longer than the second after which it says what it waits for.
+    said = [line for line in ended.err.splitlines() if not line.startswith('close waits for ')]
     if err is not None:
-        assert (err in ended.err) if err else ended.err == '', ended
+        assert (err in ended.err) if err else said == [], ended
     assert 'Fatal Python error' not in ended.err and 'Segmentation' not in ended.err, ended
     assert (ended.left, ended.cores) == ([], []), ended
 
