@@ -260,13 +260,9 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file, buffers, large):
         super().__init__(file, buffers=buffers)
         self._large = large
-        self._made = {}
 
     def persistent_load(self, number):
-        if number not in self._made:
-            is_bytearray, memory = self._large[number]
-            self._made[number] = bytearray(memory) if is_bytearray else bytes(memory)
-        return self._made[number]
+        return self._large[number]
 
     def find_class(self, module, name):
         if module in _MAIN:

@@ -14,6 +14,7 @@
  *   future.c    Future: waits, done callbacks, and what concurrent.futures expects to find
  *   remote.c    a run in a worker process, the host's side: what goes there, and what came back
  *   payload.c   objects as bytes: pickles, and the buffers that go beside them
+ *   large.c     large bytes and bytearrays: which are there, and how they are made
  *   worker.c    the same, the worker's side: an interpreter in it, and the functions that the core calls there
  *
  * Ownership as in Python: what a function returns is a new reference unless it says "borrowed". A function that returns

@@ -373,9 +373,11 @@ static bool is_short_text(PyObject *object, rn_value *value) {
 }
 
 /* Takes the reference. NULL: an exception is set, and is the outcome. */
-static rn_value outcome_here(struct slot *slot, PyObject *object, rn_value home, bool is_printed) {
-    const payload_content content = {.object = object, .what = "result", .home = home};
+static rn_value outcome_here(struct slot *slot, PyObject *object, const payload_content *where, bool is_printed) {
+    payload_content content = *where;
     rn_value value, detail;
+    content.object = object;
+    content.what = "result";
     bool is_good = object && (is_number(object, &value) || is_short_text(object, &value) ||
                               payload_pack(&worker.tools, &content, &value));
     PyObject *exception = is_good ? NULL : take_exception();
@@ -453,7 +455,9 @@ rn_value worker_function(rn_call *call) {
     payload_parts parts;
     bool is_printed = payload_read(rn_arg(call), false, &parts) && (parts.flags & REMOTE_DEBUG);
     bool is_slot = is_same(slot->argument, rn_arg(call)); /* a deep nest of waits may have taken it */
-    rn_value outcome = outcome_here(is_slot ? slot : NULL, result, rn_arg(call), is_printed);
+    /* Callbacks have what the function returned, and never ask for the arguments. */
+    const payload_content where = {.home = rn_arg(call), .is_last = rn_remaining(call) == 0};
+    rn_value outcome = outcome_here(is_slot ? slot : NULL, result, &where, is_printed);
     if (is_slot) tidy_after_function(slot, call, rn_is_error(outcome));
     leave(&stay);
     return outcome;
@@ -500,7 +504,8 @@ static rn_value run_hook(rn_call *call, enum hook hook, const rn_value *values, 
     enter(&stay, call);
     struct slot *slot = slot_here();
     PyObject *result = decode(slot, call, false) ? call_hook(slot, hook, values, count) : NULL;
-    rn_value outcome = outcome_here(NULL, result, rn_none(), false);
+    const payload_content nowhere = {.home = rn_none()};
+    rn_value outcome = outcome_here(NULL, result, &nowhere, false);
     if (is_same(slot->argument, rn_arg(call))) tidy_after_hook(slot, call, hook, failed);
     leave(&stay);
     return outcome;

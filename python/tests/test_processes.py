@@ -127,6 +127,59 @@ def test_a_large_bytearray_in_other_things_stays_one(pool):
         assert result['b'] == b'y' * 100_000
 
 
+def buffers_here():
+    """The files of the buffers that this process has open, by number."""
+    found = set()
+    for entry in os.scandir('/proc/self/fd'):
+        try:
+            if os.readlink(entry.path).startswith('/memfd:runium-buffer'):
+                found.add(os.stat(entry.path).st_ino)
+        except FileNotFoundError:
+            pass
+    return found
+
+
+@pytest.mark.parametrize('kind', [bytes, bytearray])
+def test_large_bytes_come_back_in_the_memory_that_others_came_in(pool, kind):
+    before = buffers_here()
+    future = pool.new_task(tasks.reverse, args=[kind(b'a' * 100_000 + b'b' * 100_000)]).run()
+    there = buffers_here() - before
+    assert future.result(60) == kind(b'b' * 100_000 + b'a' * 100_000)
+    assert len(there) == 1 and buffers_here() - before == there
+
+
+def test_large_bytes_come_back_whether_there_is_room_for_them_or_not(pool):
+    a, b = bytearray(b'a' * 100_000), b'b' * 200_000
+    assert run(pool, tasks.give_all, a, b) == (a, b)
+    assert run(pool, tasks.give_all_reversed, a, b) == (b, a)
+    assert run(pool, tasks.add, a, b) == a + b
+    assert run(pool, tasks.give, [a[:70_000]] * 3) == [a[:70_000]] * 3
+    assert run(pool, tasks.repeat, b, 3) == [b[:-1], b[:-2], b[:-3]]
+
+
+def test_large_bytes_come_back_beside_an_array_that_does(pool):
+    numpy = pytest.importorskip('numpy')
+    array, large = numpy.arange(100_000), bytearray(b'x' * 100_000)
+    came, came_large = run(pool, tasks.give_all_reversed, large, array)
+    assert (came == array).all() and came_large == large
+    new, came_large = run(pool, tasks.give_all_reversed, large, array[::-1])
+    assert (new == array[::-1]).all() and came_large == large
+
+
+def test_each_iteration_is_given_the_bytes_that_the_program_gave(pool):
+    task = pool.new_task(tasks.count_up, args=[bytearray(100_000)])
+    seen = task.on_iter(tasks.first_of, updates_result=True).run(times=3).result(60)
+    assert seen == 1
+
+
+def test_a_callback_that_dies_leaves_the_next_one_the_bytes_that_the_task_returned(pool, tmp_path):
+    task = pool.new_task(tasks.count_up, args=[bytearray(100_000)]).on_success(tasks.leave_by_the_window)
+    future = task.on_finished(functools.partial(tasks.write_down_first, str(tmp_path / 'file'))).run()
+    with pytest.raises(runium.WorkerCrashed):
+        future.result(60)
+    assert (tmp_path / 'file').read_text() == '1'
+
+
 def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool):
     numpy = pytest.importorskip('numpy')
     array = numpy.zeros(64 * MIB, dtype='uint8')
