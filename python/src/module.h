@@ -12,6 +12,7 @@
  *   run.c       a run in a thread: calls the function and the hooks
  *   value.c     Python's objects as values, and values as objects
  *   future.c    Future: waits, done callbacks, and what concurrent.futures expects to find
+ *   executor.c  ExecutorBase: submit() of the standard interface
  *   remote.c    a run in a worker process, the host's side: what goes there, and what came back
  *   payload.c   objects as bytes: pickles, and the buffers that go beside them
  *   large.c     large bytes and bytearrays: which are there, and how they are made
@@ -176,7 +177,7 @@ struct task_object {
     unsigned updates_result;
     recipe_object *recipe;                     /* of the last run; NULL: the task has changed since */
     PyObject *future;                   /* of the last run; or NULL */
-    bool is_plain;                      /* a parameter named runium is one like any other */
+    bool is_standard;                   /* of an executor: a parameter named runium is one like any other */
     task_object *next_kept, **link_kept;
     PyObject *weak;
 };
@@ -188,6 +189,14 @@ PyObject *close_all(PyObject *module, PyObject *unused);
 
 PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, PyObject *kwargs, PyObject *name);
 bool task_is_pending(const task_object *task);
+
+/* A run by the standard interface: its future stands in a row, and its result() raises what the task raised. */
+typedef struct task_standard {
+    struct future_row *row;
+    const bool *is_refused; /* looked at when it begins: a RuntimeError */
+} task_standard;
+
+PyObject *task_run_standard(task_object *task, const task_standard *standard);
 
 /* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that its
  * last future is done, which is looked for whenever another task is run. */
@@ -218,9 +227,18 @@ PyObject *future_new(module_state *state, PyObject *task);          /* for a run
 void future_begin(PyObject *future, rn_future *handle);              /* takes the handle */
 PyObject *future_failed(module_state *state, PyObject *exception); /* takes the reference */
 bool future_is_done(PyObject *future);
-void future_make_standard(PyObject *future);                  /* from now on result() raises */
 
-extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec;
+/* The futures of an executor, the latest first; borrowed: each leaves when it is freed. */
+typedef struct future_object future_object;
+typedef struct future_row {
+    future_object *first;
+} future_row;
+
+void future_make_standard(PyObject *future, future_row *row); /* result() raises; it enters the row */
+PyObject *future_row_pending(future_row *row);                /* a list of those that are not done */
+void future_row_clear(future_row *row);
+
+extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec, executor_spec;
 
 /* ------------------------------------------------------------------------------------------------
  * A run in a worker process
