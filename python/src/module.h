@@ -93,6 +93,7 @@ struct recipe_object {
     unsigned updates_result;     /* as in rn_task */
     bool wants_runium;           /* the function has a parameter of that name */
     bool debug;                  /* tracebacks of failed iterations go to stderr */
+    bool is_quiet;               /* what it raises is no business of the log either: of an executor */
 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -104,8 +105,8 @@ PyObject *object_of(module_state *state, rn_value value);   /* what value_of() w
 /* The exception that is set, taken from the interpreter, with its traceback. */
 PyObject *take_exception(void);
 
-/* An exception as an error of the core: the code is PYTHON_RAISED, the detail the exception. Takes the reference. */
-rn_value error_of(PyObject *exception);
+/* An exception as an error of the core, with that code and the exception as detail. Takes the reference. */
+rn_value error_of(PyObject *exception, int code);
 
 /* An error of the core as an exception object, which is not raised. */
 PyObject *exception_of(module_state *state, rn_value error);
@@ -116,7 +117,8 @@ void *raise_core(module_state *state, rn_value error);
 /* Prints an exception that a task raised to sys.stderr, as debug wants it. */
 void print_exception(module_state *state, PyObject *exception);
 
-#define PYTHON_RAISED 1 /* code of the errors that stand for an exception */
+/* The code of an error that stands for an exception. */
+enum { PYTHON_RAISED = 1, PYTHON_RAISED_QUIETLY = 2 /* result() raises it, and the log has nothing of it */ };
 
 /* ------------------------------------------------------------------------------------------------
  * call.c: the iterations and hooks that run in this thread, the innermost first

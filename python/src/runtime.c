@@ -43,6 +43,7 @@ static void log_record(const log_sink *sink, const rn_log_record *record) {
 
 static void on_log(void *context, const rn_log_record *record) {
     const log_sink *sink = context;
+    if (rn_is_error(record->error) && rn_error_code(record->error) == PYTHON_RAISED_QUIETLY) return;
     bool is_of_a_task = record->run_id != 0 || record->iteration != 0;
     if (interpreter_is_ending() || (sink->quiet && !is_of_a_task)) return;
     gil_visit visit = gil_enter();

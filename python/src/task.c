@@ -103,7 +103,8 @@ static recipe_object *make_recipe(const task_object *task) {
     made->origin = origin;
     made->updates_result = task->updates_result;
     made->wants_runium = wants == 1;
-    made->debug = task->runtime->debug;
+    made->debug = task->runtime->debug && !task->is_standard;
+    made->is_quiet = task->is_standard;
     return made;
 }
 

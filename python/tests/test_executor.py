@@ -1,6 +1,7 @@
 """Runium.executor(): the workers as a concurrent.futures.Executor, for code that wants the standard interface."""
 import asyncio
 import concurrent.futures
+import logging
 import threading
 
 import pytest
@@ -43,6 +44,25 @@ def test_result_raises_what_the_function_raised(executor):
     assert isinstance(future.exception(), ValueError)
     with pytest.raises(tasks.Custom):
         executor.submit(tasks.fail_custom).result()
+
+
+@pytest.mark.parametrize('debug', [True, False])
+def test_what_the_function_raised_is_neither_printed_nor_logged(open_runtime, mode, debug, capfd, caplog):
+    runtime = open_runtime(mode, debug=debug)
+    with caplog.at_level(logging.INFO, logger='runium'), runtime.executor() as executor:
+        assert isinstance(executor.submit(tasks.fail).exception(), ValueError)
+        assert isinstance(executor.submit(tasks.fail_custom).exception(), tasks.Custom)
+        runtime.close()
+    assert (capfd.readouterr().err, caplog.records) == ('', [])
+
+
+def test_what_a_task_raised_is_printed_also_where_an_executor_ran_that_function(open_runtime, mode, capfd):
+    runtime = open_runtime(mode, debug=True)
+    with runtime.executor() as executor:
+        assert isinstance(executor.submit(tasks.fail).exception(), ValueError)
+        assert isinstance(runtime.new_task(tasks.fail).run().result(), ValueError)
+    runtime.close()
+    assert capfd.readouterr().err.count('Traceback') == 1
 
 
 def test_an_exception_that_is_returned_is_a_result(executor):
