@@ -478,7 +478,7 @@ static bool make_objects(payload_tools *tools, const payload_parts *parts, PyObj
 
 /* Whether the pickle names what a worker has only once it has imported the main file. */
 static bool needs_main(const payload_tools *tools, const char *pickle, size_t size) {
-    static const char main_name[] = "__main__";
+    static const char main_name[] = "_main__"; /* __main__, and __mp_main__ of a worker's program */
     return tools->is_worker && memmem(pickle, size, main_name, sizeof main_name - 1);
 }
 

@@ -567,3 +567,104 @@ def test_a_script_without_a_guard_is_not_run_again(tmp_path):
         print(rn.new_task(double, {'x': 21}).run().result())
     ''')
     assert done.stdout == 'once\n42\n', done.stderr
+
+
+HAS_A_RUNTIME = '''
+    import sys
+    import runium
+    from runium.core import Runium
+
+    def say(result):
+        print(repr(result), *getattr(result, '__notes__', ()))
+
+    def workers():
+        return rn.max_workers
+
+    class Kind:
+        pass
+'''
+BY_NAME = "it cannot go as it is: function (global 'rn'): cannot pickle 'Runium' object"
+
+
+def test_what_a_function_of_a_script_cannot_take_along_is_named_where_there_is_no_guard(tmp_path):
+    pytest.importorskip('cloudpickle')
+    done = script(tmp_path, HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+    say(rn.new_task(workers).run().result())
+    ''')
+    assert BY_NAME in done.stdout and "below `if __name__ == '__main__':`" in done.stdout, done
+    assert len(done.stdout.splitlines()) == 1 and str(tmp_path / 'script.py') in done.stdout
+
+
+def test_what_a_function_of_a_script_cannot_take_along_is_named_where_it_is_below_the_guard(tmp_path):
+    pytest.importorskip('cloudpickle')
+    done = script(tmp_path, HAS_A_RUNTIME + '''
+    if __name__ == '__main__':
+        def late():
+            return rn
+        rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+        say(rn.new_task(late).run().result())
+        say(rn.new_task(workers).run().result())
+    ''')
+    late, early = done.stdout.splitlines()
+    assert "'late' is not there once a worker process has imported the main file" in late and BY_NAME in late, done
+    assert early.startswith('NameError') and "makes no 'rn'" in early and 'as an argument' in early, done
+
+
+def test_a_name_error_that_is_not_for_want_of_the_main_file_is_left_alone(tmp_path):
+    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent(HAS_A_RUNTIME) + textwrap.dedent('''
+    import remote_tasks
+
+    if __name__ == '__main__':
+        rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+        say(rn.new_task(workers).run().result())
+        say(rn.new_task(remote_tasks.ask_for_nothing).run().result())
+    '''))
+    first, second = done.stdout.splitlines()
+    assert 'main file' in first and second == repr(NameError("name 'nothing' is not defined")), done
+
+
+def run_text(text, *without):
+    """Runs a program that has no file."""
+    return subprocess.run([sys.executable, '-c', ''.join(without) + textwrap.dedent(text)], text=True, timeout=90,
+                          capture_output=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
+
+
+def test_a_program_without_a_file_is_told_at_once_what_its_functions_cannot_take_along():
+    pytest.importorskip('cloudpickle')
+    done = run_text(HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1)
+    say(rn.new_task(workers).run().exception())
+    ''')
+    assert "function (global 'rn'): cannot pickle 'Runium' object; and 'workers' is of __main__" in done.stdout, done
+
+
+def test_a_program_without_a_file_and_without_cloudpickle_is_told_what_to_do():
+    done = run_text(HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1)
+    say(rn.new_task(workers).run().exception())
+    say(rn.new_task(repr, args=[Kind()]).run().exception())
+    say(rn.new_task(len, args=['__main__']).run().result())
+    say(rn.new_task(len, args=[['__main__', 'workers', '__main__', ('workers', '__main__')]]).run().result())
+    ''', WITHOUT_CLOUDPICKLE)
+    function, kind, *lengths = done.stdout.splitlines()
+    assert "'workers' is of __main__" in function and 'install cloudpickle' in function, done
+    assert "'Kind' is of __main__" in kind and lengths == ['8', '4'], done
+
+
+def test_a_worker_of_a_worker_imports_the_script_too(tmp_path):
+    done = script(tmp_path, WITHOUT_CLOUDPICKLE + textwrap.dedent('''
+        from runium.core import Runium
+
+        def double(x):
+            return 2 * x
+
+        def double_elsewhere(x):
+            with Runium(mode='multiprocessing', max_workers=1) as inner:
+                return inner.new_task(double, args=[x]).run().result()
+
+        if __name__ == '__main__':
+            with Runium(mode='multiprocessing', max_workers=1) as rn:
+                print(rn.new_task(double_elsewhere, args=[21]).run().result())
+    '''))
+    assert done.stdout == '42\n', done.stderr
