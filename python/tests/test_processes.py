@@ -382,6 +382,12 @@ def test_a_crash_has_its_signal_and_both_stacks(pool, name):
     assert str(error).startswith(f'the worker process was killed by {name} ({int(error.signal)})')
 
 
+def test_a_crash_tells_a_hundred_calls(pool):
+    lines = run(pool, tasks.die, 'SIGSEGV', depth=200).python_stack.splitlines()
+    assert len(lines) == 100 and 'in string_at' in lines[-1] and 'in read_nothing' in lines[-2], lines
+    assert all('in die' in line for line in lines[:98])
+
+
 def test_the_address_of_a_fault_is_told(pool):
     assert 'at address 0x10: nothing is mapped there' in str(run(pool, tasks.die, 'SIGSEGV'))
 
