@@ -484,6 +484,26 @@ def test_threads_that_a_task_leaves_behind_run_while_the_worker_waits(pool, tmp_
     raise AssertionError('the thread did not run')
 
 
+def test_a_worker_is_replaced_after_so_many_iterations():
+    with Runium(mode='multiprocessing', max_workers=1, recycle_after=2) as rn:
+        first, second, third = [[rn.new_task(os.getpid).run().result(60) for _ in range(2)] for _ in range(3)]
+        assert len({*first}) == len({*second}) == len({*third}) == 1
+        assert len({*first, *second, *third}) == 3
+
+
+@pytest.mark.parametrize('mode, bad, error', [('multiprocessing', 0, ValueError), ('multiprocessing', -2 ** 70, ValueError),
+                                              ('multiprocessing', '2', TypeError), ('multithreading', 2, ValueError)])
+def test_a_wrong_number_of_iterations_until_a_worker_is_replaced_is_refused(mode, bad, error):
+    with pytest.raises(error, match='recycle_after'):
+        Runium(mode=mode, max_workers=1, recycle_after=bad)
+
+
+@pytest.mark.parametrize('many', [None, 2 ** 63 - 1, 2 ** 100])
+def test_a_worker_may_be_replaced_never(many):
+    with Runium(mode='multiprocessing', max_workers=1, recycle_after=many) as rn:
+        assert len({rn.new_task(os.getpid).run().result(60) for _ in range(20)}) == 1
+
+
 # ---- functions of a script ----
 
 MAIN = '''
