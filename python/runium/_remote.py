@@ -92,16 +92,54 @@ def dump(value, what, callback=None, large=None, threshold=_LARGE):
     standard = (list(callback.__self__) if callback else [], list(large or ()))
     _begin_again(callback, large)
     clouded, cloud_failure = _cloudpickle_or_none(value, callback, large, threshold)
+    if clouded is None and data is None:
+        raise _not_picklable(value, what, cloud_failure or failure) from failure
+    name = what in ('arguments', 'recipe') and not _main_of() and _name_of_main(clouded or data)
+    if name:
+        raise _not_importable(value, what, name, cloud_failure) from cloud_failure
     if clouded is not None:
         return clouded
-    if data is None:
-        raise _not_picklable(value, what, cloud_failure or failure) from failure
     _begin_again(callback, large)
     if callback is not None:
         callback.__self__.extend(standard[0])
     if large is not None:
         large.extend(standard[1])
-    return data
+    return _pickle_with(pickle.Pickler, _ByName(value, cloud_failure)) if what == 'recipe' and cloud_failure else data
+
+
+class _Reason:
+    def __init__(self, names, text):
+        self.names, self.text = names, text
+
+    def __reduce__(self):
+        return _remember_reason, (self.names, self.text)
+
+
+class _ByName:
+    """A recipe that goes by name, since cloudpickle cannot take it along: the worker is told why before it looks for it."""
+
+    def __init__(self, functions, failure):
+        names = tuple(getattr(function, '__qualname__', '') for function in functions)
+        path, reason = _find_culprit(functions, 'recipe', failure, by_name=False)
+        self.reason, self.functions = _Reason(names, f'{path}: {reason}'), functions
+
+    def __reduce__(self):
+        return _second, (self.reason, self.functions)
+
+
+def _second(first, second):
+    return second
+
+
+_reasons = {}  # in a worker: why a function went by name
+
+
+def _remember_reason(names, text):
+    _reasons.update(dict.fromkeys(names, text))
+
+
+def _why_by_name(name):
+    return f'; it went by name because it cannot go as it is: {_reasons[name]}' if name in _reasons else ''
 
 
 def _is_by_reference(function):
@@ -130,10 +168,12 @@ def pack_recipe(functions):
 
 # ---- who cannot be pickled ----
 
-def _can(value):
+def _can(value, by_name=True):
+    """Whether it can be pickled; without by_name what is of __main__ has to go as it is."""
     try:
-        pickle.dumps(value, protocol=5, buffer_callback=lambda buffer: None)
-        return True
+        data = pickle.dumps(value, protocol=5, buffer_callback=lambda buffer: None)
+        if by_name or not _names_main(data):
+            return True
     except (MemoryError, KeyboardInterrupt):
         raise
     except BaseException:
@@ -194,14 +234,14 @@ def _slots_of(value):
         yield from (slots,) if isinstance(slots, str) else slots
 
 
-def _culprit(value, path, seen, depth=0):
+def _culprit(value, path, seen, depth=0, by_name=True):
     """The path and the smallest part that cannot be pickled."""
     seen.add(id(value))
     if depth < 20:
         try:
             for name, part in _parts_of(value):
-                if id(part) not in seen and not _can(part):
-                    return _culprit(part, path + name, seen, depth + 1)
+                if id(part) not in seen and not _can(part, by_name):
+                    return _culprit(part, path + name, seen, depth + 1, by_name)
         except (MemoryError, KeyboardInterrupt):
             raise
         except BaseException:
@@ -244,12 +284,47 @@ def _say(exception):
     return f'{type(exception).__name__}: {text}' if text else type(exception).__name__
 
 
-def _not_picklable(value, what, failure):
+def _find_culprit(value, what, failure, by_name=True):
+    """The path of the smallest part that cannot be pickled, and why."""
     for path, part in _roots(value, what):
-        if not _can(part):
-            path, part = _culprit(part, path, set())
-            return errors.NotPicklable(f'{path}: {_reason(part, failure)}')
-    return errors.NotPicklable(f'{what}: {_say(failure)}')
+        if not _can(part, by_name):
+            path, part = _culprit(part, path, set(), by_name=by_name)
+            return path, _reason(part, failure)
+    return what, _say(failure)
+
+
+def _not_picklable(value, what, failure):
+    return errors.NotPicklable('{}: {}'.format(*_find_culprit(value, what, failure)))
+
+
+def _name_of_main(data):
+    """A name of __main__ that the pickle asks for; or None."""
+    import pickletools
+    texts, memo = [], []
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == 'MEMOIZE':
+            memo.append(texts[-1])
+        elif opcode.name == 'STACK_GLOBAL' and texts[-2] in _MAIN:
+            return texts[-1]
+        elif opcode.name in ('BINGET', 'LONG_BINGET'):
+            texts.append(memo[argument])
+        else:
+            texts.append(argument)
+    return None
+
+
+_GUARD = "what starts the program belongs below `if __name__ == '__main__':`"
+
+
+def _not_importable(value, what, name, failure):
+    """It would go by name, and no worker process can import what has the name."""
+    if _is_importing_main:
+        return errors.NotPicklable(f'{name!r} is of the main file, which a worker process is importing just now: {_GUARD}')
+    why = f'{name!r} is of __main__, and this program has no main file that a worker process could import'
+    if not failure:
+        return errors.NotPicklable(f'{why}; put it into a module, or install cloudpickle')
+    path, reason = _find_culprit(value, what, failure, by_name=False)
+    return errors.NotPicklable(f'{path}: {reason}; and {why} instead')
 
 
 # ---- unpickling ----
@@ -260,18 +335,26 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file, buffers, large):
         super().__init__(file, buffers=buffers)
         self._large = large
-        self._made = {}
 
     def persistent_load(self, number):
-        if number not in self._made:
-            is_bytearray, memory = self._large[number]
-            self._made[number] = bytearray(memory) if is_bytearray else bytes(memory)
-        return self._made[number]
+        return self._large[number]
 
     def find_class(self, module, name):
-        if module in _MAIN:
-            _import_main()
-        return super().find_class(module, name)
+        if module not in _MAIN:
+            return super().find_class(module, name)
+        _import_main(name)
+        try:
+            return super().find_class(module, name)
+        except (AttributeError, ModuleNotFoundError) as failure:
+            raise _not_in_main(module, name, failure) from failure
+
+
+def _not_in_main(module, name, failure):
+    found = getattr(sys, '_runium_main', None)
+    if not found:
+        return errors.NotPicklable(f'{name!r} is of {module}, and there is no main file to import here: {_say(failure)}')
+    return errors.NotPicklable(f'{name!r} is not there once a worker process has imported the main file ({found[1]}), which it '
+                               f"does without what stands below `if __name__ == '__main__':`{_why_by_name(name)}")
 
 
 def load(data, lent, large):
@@ -298,9 +381,21 @@ def _line_of(exception):
     return f'{kind}: {text[:1000]}' if text else kind
 
 
+def _add_note(exception):
+    """What a worker has not, having imported the main file: where a function of it asks for that."""
+    trace = exception.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace and trace.tb_frame.f_globals.get('__name__') in _MAIN and exception.name not in trace.tb_frame.f_globals:
+        exception.add_note(f'A worker process has imported the main file, which makes no {exception.name!r}: what stands below '
+                           f"`if __name__ == '__main__':` is left out. Give it to the task as an argument, or make it above.")
+
+
 def describe(exception, is_printed):
     """An exception in a worker: (a line for people, its pickle). The pickle is of the traceback, of the exception as bytes,
     and of what stands in for it where those cannot be read."""
+    if _is_main_imported and type(exception) is NameError:
+        _add_note(exception)
     text, line = _text_of(exception)[-_TEXT_MOST:], _line_of(exception)
     if is_printed:
         try:
@@ -343,12 +438,16 @@ def unreadable(what, failure):
 
 def _main_of():
     """Where a worker finds what is of __main__: ('name', module), ('path', file), or None."""
+    if _is_importing_main:
+        return None
+    if hasattr(sys, '_runium_main'):  # a worker's workers import what it does
+        return sys._runium_main
     main = sys.modules.get('__main__')
     name = getattr(getattr(main, '__spec__', None), 'name', None)
     if name:
         return 'name', name
     path = getattr(main, '__file__', None)
-    if not path or os.path.basename(path).startswith('ipython'):
+    if not path or os.path.basename(path).startswith('ipython') or not os.path.isfile(path):
         return None
     return 'path', os.path.abspath(path)
 
@@ -401,23 +500,29 @@ def preparation():
     return b''.join(parts)
 
 
-_is_main_imported = False
+_is_main_imported = _is_importing_main = False
 
 
-def _import_main():
+def _import_main(wanted):
     """In a worker: imports the main file, once, as multiprocessing does where it spawns: not as __main__."""
-    global _is_main_imported
+    global _is_main_imported, _is_importing_main
     found = getattr(sys, '_runium_main', None)  # what _main_of() was in the program; worker.c has set it
     if _is_main_imported or not found:
         return
     from multiprocessing import spawn
-    _is_main_imported = True
+    _is_main_imported = _is_importing_main = True
     kind, value = found
     try:
         if kind == 'name':
             spawn._fixup_main_from_name(value)
         else:
             spawn._fixup_main_from_path(value)
-    except BaseException:
+    except (MemoryError, KeyboardInterrupt):
         _is_main_imported = False
         raise
+    except BaseException as failure:
+        _is_main_imported = False
+        raise errors.NotPicklable(f'{wanted!r} is of the main file ({value}), which a worker process cannot import: '
+                                  f'{_say(failure)}{_why_by_name(wanted)}') from failure
+    finally:
+        _is_importing_main = False

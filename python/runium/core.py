@@ -21,6 +21,10 @@ class Runium(_core.Runtime):
     max_workers  how many; None: with threads, four more than there are CPUs, 32 at most; with processes, as many as CPUs.
     debug        True: tracebacks of failed iterations are printed to stderr; False: they go to the logger 'runium'.
 
+    recycle_after
+                 of worker processes only, and by name: after so many iterations, each with its callbacks, a worker is
+                 replaced by a fresh one; None: never.
+
     It closes itself when nothing refers to it and no task is pending, and at the end of the program, when what is
     pending ends as planned. As a context manager it is closed at the end of the block.
     """

@@ -2,7 +2,6 @@
 import concurrent.futures
 import functools
 import itertools
-import threading
 
 from runium import _core
 
@@ -18,30 +17,11 @@ def _chunks(rows, size):
     return iter(lambda: tuple(itertools.islice(rows, size)), ())
 
 
-class Executor(concurrent.futures.Executor):
+class Executor(_core.ExecutorBase, concurrent.futures.Executor):
     """A concurrent.futures.Executor on the workers of a Runium, which stays open when this is shut down.
 
     Its futures are Runium's, but result() raises what the function raised.
     """
-
-    def __init__(self, runtime):
-        self._runtime = runtime
-        self._lock = threading.Lock()
-        self._futures = set()
-        self._is_shut_down = False
-
-    def submit(self, fn, /, *args, **kwargs):
-        task = _core.make_plain(self._runtime.new_task(fn, kwargs, args=args))
-        with self._lock:
-            if self._is_shut_down:
-                raise RuntimeError('cannot schedule new futures after shutdown')
-            future = _core.make_standard(task.run())
-            self._futures.add(future)
-        future.add_done_callback(self._forget)
-        return future
-
-    def _forget(self, future):
-        self._futures.discard(future)
 
     def map(self, fn, *iterables, timeout=None, chunksize=1):
         if chunksize < 1:
@@ -52,9 +32,7 @@ class Executor(concurrent.futures.Executor):
         return itertools.chain.from_iterable(chunks)
 
     def shutdown(self, wait=True, *, cancel_futures=False):
-        with self._lock:
-            self._is_shut_down = True
-            futures = list(self._futures)
+        futures = self._refuse_more()
         if cancel_futures:
             for future in futures:
                 future.cancel()

@@ -24,7 +24,7 @@
 #include "remote.h"
 
 #define FILE_BYTES ((size_t)64 * 1024)
-#define FRAMES_MOST 64 /* the innermost */
+#define FRAMES_MOST 101 /* the innermost 100, and a line for the others: faulthandler has no more */
 
 static const int signals[] = {SIGSEGV, SIGFPE, SIGABRT, SIGBUS, SIGILL};
 #define SIGNALS (sizeof signals / sizeof *signals)

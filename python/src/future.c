@@ -13,7 +13,7 @@
  * knows no condition, and a run may end in between: so for them a future is done once its waiters were told (`is_told`), which
  * happens below the condition, and at the latest when somebody asks for the condition of a future that is done.
  */
-typedef struct future_object {
+struct future_object {
     PyObject_HEAD
     module_state *state;
     rn_future *handle;      /* NULL: it has failed before there was one */
@@ -25,7 +25,8 @@ typedef struct future_object {
     bool raises;            /* result() raises the outcome */
     bool is_standard;       /* as in concurrent.futures: the exception of the task is raised too */
     bool is_watched, has_fired, is_told;
-} future_object;
+    future_object *next, **link; /* in the row of its executor; NULL: in none */
+};
 
 static future_object *future_of(PyObject *self) { return (future_object *)self; }
 
@@ -79,13 +80,51 @@ PyObject *future_failed(module_state *state, PyObject *exception) {
     return (PyObject *)made;
 }
 
-void future_make_standard(PyObject *self) { future_of(self)->is_standard = true; }
-
 static bool is_done(const future_object *self) { return !self->handle || rn_done(self->handle); }
 
 static bool is_cancelled(const future_object *self) { return self->handle && rn_cancelled(self->handle); }
 
 bool future_is_done(PyObject *self) { return is_done(future_of(self)); }
+
+/* ------------------------------------------------------------------------------------------------
+ * The row of an executor
+ */
+void future_make_standard(PyObject *object, future_row *row) {
+    future_object *self = future_of(object);
+    self->is_standard = true;
+    self->next = row->first;
+    if (self->next) self->next->link = &self->next;
+    self->link = &row->first;
+    row->first = self;
+}
+
+static void leave_row(future_object *self) {
+    if (!self->link) return;
+    *self->link = self->next;
+    if (self->next) self->next->link = self->link;
+    self->link = NULL;
+}
+
+void future_row_clear(future_row *row) {
+    while (row->first) leave_row(row->first);
+}
+
+static Py_ssize_t count_pending(const future_row *row) {
+    Py_ssize_t count = 0;
+    for (const future_object *each = row->first; each; each = each->next) count += !is_done(each);
+    return count;
+}
+
+/* The list is made first, for that may run other code, and then filled: nothing comes in between. */
+PyObject *future_row_pending(future_row *row) {
+    Py_ssize_t room = count_pending(row), count = 0;
+    PyObject *list = PyList_New(room);
+    if (!list) return NULL;
+    for (future_object *each = row->first; each && count < room; each = each->next)
+        if (!is_done(each)) PyList_SET_ITEM(list, count++, Py_NewRef((PyObject *)each));
+    Py_SET_SIZE(list, count);
+    return list;
+}
 
 /* ------------------------------------------------------------------------------------------------
  * Waiting
@@ -422,6 +461,7 @@ static void dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     if (future_of(object)->noted) *future_of(object)->noted = NULL;
+    leave_row(future_of(object));
     let_go(future_of(object));
     type->tp_free(object);
     Py_DECREF(type);

@@ -1,4 +1,3 @@
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -37,9 +36,6 @@ static void wait_a_moment(void) {
     }
 }
 
-static pthread_key_t thread_end;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
 bool interpreter_is_ending(void) {
 #if PY_VERSION_HEX >= 0x030d0000
     return Py_IsFinalizing();
@@ -53,21 +49,23 @@ static void give(void) {
     atomic_store_explicit(&held, 0, memory_order_relaxed);
 }
 
-/*
- * A thread of the core ends: its Python thread state ends with it, which may run Python. By now the system has forgotten
- * whose state it is, so the interpreter would not find it: another one takes its place meanwhile.
- */
+/* A thread of the core ends: its Python thread state ends with it, which may run Python. */
 static void end_thread(void *state) {
     if (interpreter_is_ending()) return;
-    if (!self.saved) give();
+    if (self.saved) PyEval_RestoreThread(state);
     self.saved = NULL;
-    PyGILState_STATE stand_in = PyGILState_Ensure();
     PyThreadState_Clear(state);
-    PyThreadState_Delete(state);
-    PyGILState_Release(stand_in);
+    PyThreadState_DeleteCurrent();
+    atomic_store_explicit(&held, 0, memory_order_relaxed);
 }
 
-static void make_key(void) { (void)pthread_key_create(&thread_end, end_thread); }
+/*
+ * Has end_thread() called as the destructor of an object of this thread, as C++ has it, and not by the destructor of a
+ * thread-specific value: when those run the system has forgotten the values of lower keys already. The interpreter's is one
+ * of them, and by that it knows whose state it is.
+ */
+extern int __cxa_thread_atexit_impl(void (*destroy)(void *), void *object, void *module);
+extern void *__dso_handle __attribute__((visibility("hidden")));
 
 /* CPython 3.11 takes it for granted that there is memory for the state of a thread: so that much is asked for ahead. */
 static void await_memory(void) {
@@ -76,12 +74,14 @@ static void await_memory(void) {
     PyMem_RawFree(block);
 }
 
+/* In a worker process there is one that has a state already: it has begun the interpreter, and exit() ends it. */
 static void adopt_thread(void) {
-    await_memory();
+    bool has_state = PyGILState_GetThisThreadState() != NULL;
+    if (!has_state) await_memory();
     (void)PyGILState_Ensure(); /* never released: end_thread() does what is to be done */
+    if (has_state) return;
     self.is_ours = true;
-    (void)pthread_once(&once, make_key);
-    (void)pthread_setspecific(thread_end, PyThreadState_Get());
+    (void)__cxa_thread_atexit_impl(end_thread, PyThreadState_Get(), &__dso_handle);
 }
 
 /* A thread of Python's own that has given up the lock in gil_begin_wait(), or a thread of the core. */

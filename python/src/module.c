@@ -65,8 +65,11 @@ static int execute(PyObject *module) {
     state->task_type = add_type(module, &task_spec);
     state->call_type = add_type(module, &call_spec);
     state->future_base = add_type(module, &future_spec);
+    PyTypeObject *executor_type = add_type(module, &executor_spec);
+    Py_XDECREF(executor_type); /* the module has it */
     state->recipe_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &recipe_spec, NULL);
-    bool has_all = state->runtime_type && state->task_type && state->call_type && state->future_base && state->recipe_type;
+    bool has_all = state->runtime_type && state->task_type && state->call_type && state->future_base && state->recipe_type &&
+                   executor_type;
     return has_all ? 0 : -1;
 }
 
@@ -77,22 +80,6 @@ static PyObject *set_future_type(PyObject *module, PyObject *type) {
         return PyErr_Format(PyExc_TypeError, "%R is no subclass of FutureBase", type);
     Py_XSETREF(state->future_type, (PyTypeObject *)Py_NewRef(type));
     Py_RETURN_NONE;
-}
-
-/* The future, whose result() raises what the task raised from now on. */
-static PyObject *make_standard(PyObject *module, PyObject *future) {
-    if (!PyObject_TypeCheck(future, module_state_of(module)->future_base))
-        return PyErr_Format(PyExc_TypeError, "%R is no future of Runium", future);
-    future_make_standard(future);
-    return Py_NewRef(future);
-}
-
-/* The task, to whose function a parameter named runium is one like any other from now on. */
-static PyObject *make_plain(PyObject *module, PyObject *task) {
-    if (!Py_IS_TYPE(task, module_state_of(module)->task_type))
-        return PyErr_Format(PyExc_TypeError, "%R is no task of Runium", task);
-    ((task_object *)task)->is_plain = true;
-    return Py_NewRef(task);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
@@ -140,10 +127,6 @@ static PyMethodDef functions[] = {
      "current_call()\n--\n\nThe Call of the task whose function or callback runs in this thread, or None outside of one."},
     {"get_seconds", get_seconds, METH_O, "get_seconds(interval, /)\n--\n\nSee runium.util.get_seconds()."},
     {"set_future_type", set_future_type, METH_O, "set_future_type(type, /)\n--\n\nThe class of what Task.run() returns."},
-    {"make_plain", make_plain, METH_O,
-     "make_plain(task, /)\n--\n\nHas its function get what it is called with and nothing else. Returns the task."},
-    {"make_standard", make_standard, METH_O,
-     "make_standard(future, /)\n--\n\nHas its result() raise what the task raised. Returns the future."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -12,8 +12,10 @@
  *   run.c       a run in a thread: calls the function and the hooks
  *   value.c     Python's objects as values, and values as objects
  *   future.c    Future: waits, done callbacks, and what concurrent.futures expects to find
+ *   executor.c  ExecutorBase: submit() of the standard interface
  *   remote.c    a run in a worker process, the host's side: what goes there, and what came back
  *   payload.c   objects as bytes: pickles, and the buffers that go beside them
+ *   large.c     large bytes and bytearrays: which are there, and how they are made
  *   worker.c    the same, the worker's side: an interpreter in it, and the functions that the core calls there
  *
  * Ownership as in Python: what a function returns is a new reference unless it says "borrowed". A function that returns
@@ -91,6 +93,7 @@ struct recipe_object {
     unsigned updates_result;     /* as in rn_task */
     bool wants_runium;           /* the function has a parameter of that name */
     bool debug;                  /* tracebacks of failed iterations go to stderr */
+    bool is_quiet;               /* what it raises is no business of the log either: of an executor */
 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -102,8 +105,8 @@ PyObject *object_of(module_state *state, rn_value value);   /* what value_of() w
 /* The exception that is set, taken from the interpreter, with its traceback. */
 PyObject *take_exception(void);
 
-/* An exception as an error of the core: the code is PYTHON_RAISED, the detail the exception. Takes the reference. */
-rn_value error_of(PyObject *exception);
+/* An exception as an error of the core, with that code and the exception as detail. Takes the reference. */
+rn_value error_of(PyObject *exception, int code);
 
 /* An error of the core as an exception object, which is not raised. */
 PyObject *exception_of(module_state *state, rn_value error);
@@ -114,7 +117,8 @@ void *raise_core(module_state *state, rn_value error);
 /* Prints an exception that a task raised to sys.stderr, as debug wants it. */
 void print_exception(module_state *state, PyObject *exception);
 
-#define PYTHON_RAISED 1 /* code of the errors that stand for an exception */
+/* The code of an error that stands for an exception. */
+enum { PYTHON_RAISED = 1, PYTHON_RAISED_QUIETLY = 2 /* result() raises it, and the log has nothing of it */ };
 
 /* ------------------------------------------------------------------------------------------------
  * call.c: the iterations and hooks that run in this thread, the innermost first
@@ -176,7 +180,7 @@ struct task_object {
     unsigned updates_result;
     recipe_object *recipe;                     /* of the last run; NULL: the task has changed since */
     PyObject *future;                   /* of the last run; or NULL */
-    bool is_plain;                      /* a parameter named runium is one like any other */
+    bool is_standard;                   /* of an executor: a parameter named runium is one like any other */
     task_object *next_kept, **link_kept;
     PyObject *weak;
 };
@@ -188,6 +192,14 @@ PyObject *close_all(PyObject *module, PyObject *unused);
 
 PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, PyObject *kwargs, PyObject *name);
 bool task_is_pending(const task_object *task);
+
+/* A run by the standard interface: its future stands in a row, and its result() raises what the task raised. */
+typedef struct task_standard {
+    struct future_row *row;
+    const bool *is_refused; /* looked at when it begins: a RuntimeError */
+} task_standard;
+
+PyObject *task_run_standard(task_object *task, const task_standard *standard);
 
 /* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that its
  * last future is done, which is looked for whenever another task is run, and by the garbage collector. */
@@ -227,9 +239,18 @@ void future_forget_note(PyObject *const *place);
 /* The core is given this object, which the future may come to be asked for: from now on the garbage collector looks there. */
 void future_expect(PyObject *future, PyObject *object);
 
-void future_make_standard(PyObject *future);                  /* from now on result() raises */
 
-extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec;
+/* The futures of an executor, the latest first; borrowed: each leaves when it is freed. */
+typedef struct future_object future_object;
+typedef struct future_row {
+    future_object *first;
+} future_row;
+
+void future_make_standard(PyObject *future, future_row *row); /* result() raises; it enters the row */
+PyObject *future_row_pending(future_row *row);                /* a list of those that are not done */
+void future_row_clear(future_row *row);
+
+extern PyType_Spec runtime_spec, task_spec, recipe_spec, call_spec, future_spec, executor_spec;
 
 /* ------------------------------------------------------------------------------------------------
  * A run in a worker process

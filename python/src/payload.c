@@ -5,7 +5,8 @@
  *
  * An extent says where the memory of one object lies, from the start of the value. The reply is room for the head, pickle
  * and extents of a result whose memory lies in this same buffer: an array that came as an argument, was changed in
- * place and is returned, goes back without a copy.
+ * place and is returned, goes back without a copy. Large bytes go back in the place of those that came, once nobody will
+ * ask for these again: that is a copy, but no new pages, which cost more than a copy.
  *
  * What is copied: into a buffer each memory once, as there the objects begin to exist for others; out of it none, for the
  * objects lie on it; but bytes and bytearray, which always own their memory, are copied out once.
@@ -18,13 +19,12 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "large.h"
+
 #define MARK 0x6e75527bu
-#define LARGE ((size_t)64 * 1024)   /* from here on a payload is a buffer, and bytes go beside the pickle */
 #define BESIDE ((size_t)16 * 1024)  /* memory that objects lend goes beside the pickle from here on */
 #define ALIGNMENT ((size_t)64)
 #define REPLY_ROOM ((size_t)4096)
-#define LOOK_DEPTH 4                /* in containers, for large bytes */
-#define LOOK_WIDTH 32
 #define SCRATCH 2048
 
 enum own_flags { HAS_LARGE = 1u << 24 };
@@ -162,41 +162,6 @@ static PyObject *set_beside(PyObject *lent, PyObject *buffer) {
 
 static PyMethodDef set_beside_method = {"set_beside", set_beside, METH_O, NULL};
 
-static bool has_large(PyObject *object, int depth);
-
-static bool has_large_item(PyObject **items, Py_ssize_t count, int depth) {
-    bool found = false;
-    for (Py_ssize_t i = 0; i < count && i < LOOK_WIDTH && !found; i++) found = has_large(items[i], depth);
-    return found;
-}
-
-static bool has_large_listed(PyObject *list, int depth) {
-    bool found = false;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list) && i < LOOK_WIDTH && !found; i++)
-        found = has_large(PyList_GET_ITEM(list, i), depth);
-    return found;
-}
-
-static bool has_large_value(PyObject *dict, int depth) {
-    PyObject *value;
-    bool found = false;
-    Py_ssize_t at = 0;
-    for (int i = 0; i < LOOK_WIDTH && !found && PyDict_Next(dict, &at, NULL, &value); i++) found = has_large(value, depth);
-    return found;
-}
-
-/* A look, not a search: what lies deep among others is pickled as anything else, which is a copy or two more. No code of
- * Python's runs here, so nothing changes meanwhile. */
-static bool has_large(PyObject *object, int depth) {
-    if (PyBytes_CheckExact(object)) return (size_t)PyBytes_GET_SIZE(object) >= LARGE;
-    if (PyByteArray_CheckExact(object)) return (size_t)PyByteArray_GET_SIZE(object) >= LARGE;
-    if (depth == 0) return false;
-    if (PyTuple_CheckExact(object))
-        return has_large_item(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object), depth - 1);
-    if (PyList_CheckExact(object)) return has_large_listed(object, depth - 1);
-    return PyDict_CheckExact(object) && has_large_value(object, depth - 1);
-}
-
 static PyObject *make_callback(struct pickled *pickled) {
     pickled->lent = PyList_New(0);
     return pickled->lent ? PyCFunction_New(&set_beside_method, pickled->lent) : NULL;
@@ -229,13 +194,13 @@ static bool pickle_slowly(payload_tools *tools, const payload_content *content, 
     pickled->large = PyList_New(0);
     if (pickled->large)
         pickled->pickle = PyObject_CallMethod(remote, "dump", "OsOOn", content->object, content->what, callback,
-                                              pickled->large, (Py_ssize_t)LARGE);
+                                              pickled->large, (Py_ssize_t)LARGE_BYTES);
     Py_DECREF(callback);
     return pickled->pickle != NULL;
 }
 
 static bool pickle_content(payload_tools *tools, const payload_content *content, struct pickled *pickled) {
-    int done = has_large(content->object, LOOK_DEPTH) ? 0 : pickle_fast(tools, content->object, pickled);
+    int done = large_is_near(content->object) ? 0 : pickle_fast(tools, content->object, pickled);
     return done == 0 ? pickle_slowly(tools, content, pickled) : done > 0;
 }
 
@@ -355,27 +320,63 @@ static rn_value make_buffer(const struct packing *packing, const uint64_t *place
 /* ------------------------------------------------------------------------------------------------
  * Replies
  */
-static bool find_places(const struct packing *packing, rn_value home, uint64_t *places) {
-    const char *start = rn_as_buffer(home);
-    size_t size = rn_length(home);
-    for (uint32_t i = 0; i < packing->head.count; i++) {
-        const struct piece *piece = &packing->pieces[i];
-        uintptr_t offset = (uintptr_t)piece->memory - (uintptr_t)start;
-        if (piece->kind != LENT || offset >= size || piece->size > size - offset) return false;
-        places[i] = offset;
-    }
-    return true;
+static bool read_extent(const payload_parts *parts, uint32_t index, struct extent *extent) {
+    memcpy(extent, (const char *)parts->extents + index * sizeof *extent, sizeof *extent);
+    size_t size = rn_length(parts->value);
+    return extent->offset <= size && extent->size <= size - extent->offset;
 }
 
-/* Whether the result could be left on the buffer that its memory lies on already. */
-static bool reply(const struct packing *packing, rn_value home, uint64_t *places, rn_value *value) {
+/* The next of the large bytes that came which has so much room: objects have been made of them, and lie elsewhere. */
+static bool find_room(const payload_parts *home, uint32_t *next, uint64_t size, uint64_t *place) {
+    struct extent extent;
+    while (*next < home->count) {
+        bool is_good = read_extent(home, (*next)++, &extent) && extent.kind != LENT && extent.size >= size;
+        if (is_good) return *place = extent.offset, true;
+    }
+    return false;
+}
+
+static bool find_lent(const struct piece *piece, rn_value home, uint64_t *place) {
+    *place = (uintptr_t)piece->memory - (uintptr_t)rn_as_buffer(home);
+    size_t size = rn_length(home);
+    return *place < size && piece->size <= size - *place;
+}
+
+static bool find_places(const struct packing *packing, const payload_content *content, uint64_t *places) {
+    payload_parts home = {.count = 0};
+    uint32_t next = 0;
+    bool is_good = true;
+    if (content->is_last && !payload_read(content->home, false, &home)) {
+        PyErr_Clear();
+        return false;
+    }
+    for (uint32_t i = 0; i < packing->head.count && is_good; i++) {
+        const struct piece *piece = &packing->pieces[i];
+        is_good = piece->kind == LENT ? find_lent(piece, content->home, &places[i])
+                                      : find_room(&home, &next, piece->size, &places[i]);
+    }
+    return is_good;
+}
+
+/* Their pages are there: the host has filled them. */
+static void write_large(const struct packing *packing, char *home, const uint64_t *places) {
+    Py_BEGIN_ALLOW_THREADS
+    for (uint32_t i = 0; i < packing->head.count; i++)
+        if (packing->pieces[i].kind != LENT) memcpy(home + places[i], packing->pieces[i].memory, packing->pieces[i].size);
+    Py_END_ALLOW_THREADS
+}
+
+/* Whether the result could be left on the buffer that its memory lies on already, or has room in. */
+static bool reply(const struct packing *packing, const payload_content *content, uint64_t *places, rn_value *value) {
+    rn_value home = content->home;
     if (rn_kind(home) != RN_BUFFER || packing->head.count == 0) return false;
     struct head *head = rn_as_buffer(home);
     size_t room = head->reply_room, extents_at = packing->extents_at;
     size_t size = extents_at + packing->head.count * sizeof(struct extent);
-    if (room == 0 || room > rn_length(home) || size > room || !find_places(packing, home, places)) return false;
+    if (room == 0 || room > rn_length(home) || size > room || !find_places(packing, content, places)) return false;
     head->reply = rn_length(home) - room;
     write_front(packing, (char *)head + head->reply, extents_at, places);
+    write_large(packing, (char *)head, places);
     *value = rn_keep(home);
     return true;
 }
@@ -384,9 +385,9 @@ static bool pack(const struct packing *packing, const payload_content *content, 
     uint64_t few[16], *places = few;
     if (packing->head.count > sizeof few / sizeof *few) places = PyMem_Calloc(packing->head.count, sizeof *places);
     if (!places) return PyErr_NoMemory(), false;
-    if (!reply(packing, content->home, places, value)) {
+    if (!reply(packing, content, places, value)) {
         set_places(packing, places);
-        *value = packing->size < LARGE ? make_bytes(packing, places) : make_buffer(packing, places);
+        *value = packing->size < LARGE_BYTES ? make_bytes(packing, places) : make_buffer(packing, places);
     }
     if (places != few) PyMem_Free(places);
     if (!rn_is_error(*value)) return true;
@@ -408,7 +409,7 @@ bool payload_pack(payload_tools *tools, const payload_content *content, rn_value
         packing.head.recipe_size = content->recipe ? (uint64_t)PyBytes_GET_SIZE(content->recipe) : 0;
         is_good = take_pieces(&packing, &pickled);
         lay_out(&packing);
-        packing.head.reply_room = content->has_reply && packing.size >= LARGE ? (uint32_t)REPLY_ROOM : 0;
+        packing.head.reply_room = content->has_reply && packing.size >= LARGE_BYTES ? (uint32_t)REPLY_ROOM : 0;
         is_good = is_good && pack(&packing, content, value);
         drop_pieces(&packing);
     }
@@ -452,33 +453,32 @@ bool payload_read(rn_value value, bool is_reply, payload_parts *parts) {
     return is_good;
 }
 
-static PyObject *view_of_extent(payload_tools *tools, const payload_parts *parts, uint32_t index, uint64_t *kind) {
+/* What an extent stands for: a view for what lies on it, else the object itself. */
+static PyObject *object_of_extent(payload_tools *tools, const payload_parts *parts, uint32_t index, bool *is_lent) {
     struct extent extent;
-    memcpy(&extent, (const char *)parts->extents + index * sizeof extent, sizeof extent);
-    size_t size = rn_length(parts->value);
-    if (extent.offset > size || extent.size > size - extent.offset)
+    if (!read_extent(parts, index, &extent))
         return PyErr_SetString(PyExc_RuntimeError, "what came from another process is no payload"), NULL;
-    *kind = extent.kind;
-    return view_of(tools, parts->value, parts->start + extent.offset, (size_t)extent.size);
+    const unsigned char *memory = parts->start + extent.offset;
+    *is_lent = extent.kind == LENT;
+    if (*is_lent) return view_of(tools, parts->value, memory, (size_t)extent.size);
+    return large_copy(memory, (size_t)extent.size, extent.kind == BYTEARRAY);
 }
 
-/* Two lists: the memory that the pickle asks for in its order, and (kind, memory) of large bytes. */
-static bool make_views(payload_tools *tools, const payload_parts *parts, PyObject *lent, PyObject *large) {
+/* Two lists: the memory that the pickle asks for in its order, and the large bytes. */
+static bool make_objects(payload_tools *tools, const payload_parts *parts, PyObject *lent, PyObject *large) {
     for (uint32_t i = 0; i < parts->count; i++) {
-        uint64_t kind = LENT;
-        PyObject *view = view_of_extent(tools, parts, i, &kind);
-        PyObject *pair = view && kind != LENT ? Py_BuildValue("(iO)", kind == BYTEARRAY, view) : NULL;
-        bool is_bad = !view || (kind != LENT && !pair) || PyList_Append(pair ? large : lent, pair ? pair : view) < 0;
-        Py_XDECREF(view);
-        Py_XDECREF(pair);
-        if (is_bad) return false;
+        bool is_lent;
+        PyObject *object = object_of_extent(tools, parts, i, &is_lent);
+        bool is_good = object && PyList_Append(is_lent ? lent : large, object) == 0;
+        Py_XDECREF(object);
+        if (!is_good) return false;
     }
     return true;
 }
 
 /* Whether the pickle names what a worker has only once it has imported the main file. */
 static bool needs_main(const payload_tools *tools, const char *pickle, size_t size) {
-    static const char main_name[] = "__main__";
+    static const char main_name[] = "_main__"; /* __main__, and __mp_main__ of a worker's program */
     return tools->is_worker && memmem(pickle, size, main_name, sizeof main_name - 1);
 }
 
@@ -497,7 +497,7 @@ static PyObject *load_slowly(payload_tools *tools, PyObject *pickle, PyObject *l
 static PyObject *load_views(payload_tools *tools, const payload_parts *parts, bool slowly) {
     PyObject *lent = PyList_New(0), *large = PyList_New(0), *object = NULL;
     PyObject *pickle = view_of(tools, parts->value, parts->pickle, parts->pickle_size);
-    if (lent && large && pickle && make_views(tools, parts, lent, large)) {
+    if (lent && large && pickle && make_objects(tools, parts, lent, large)) {
         PyObject *arguments[] = {pickle, lent};
         object = slowly ? load_slowly(tools, pickle, lent, large)
                         : PyObject_Vectorcall(tools->loads, arguments, 1, tools->loads_names);

@@ -34,6 +34,7 @@ typedef struct payload_content {
     uint32_t flags;    /* the caller's; below PAYLOAD_FLAGS */
     bool has_reply;    /* a payload that is a buffer gets room for a result that lies on it */
     rn_value home;     /* a payload with that room: what lies on it is not copied. Or none */
+    bool is_last;      /* nobody will load home again: its large bytes may be written over */
 } payload_content;
 
 #define PAYLOAD_FLAGS 0x10000u

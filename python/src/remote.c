@@ -38,7 +38,8 @@ static PyObject *make_capsule(void) {
  * Recipes
  */
 static uint32_t flags_of(const recipe_object *recipe) {
-    uint32_t flags = (recipe->wants_runium ? REMOTE_WANTS_RUNIUM : 0) | (recipe->debug ? REMOTE_DEBUG : 0);
+    uint32_t flags = (recipe->wants_runium ? REMOTE_WANTS_RUNIUM : 0) | (recipe->debug ? REMOTE_DEBUG : 0) |
+                     (recipe->is_quiet ? REMOTE_QUIET : 0);
     for (unsigned i = 0; i < HOOK_COUNT; i++)
         if (recipe->hooks[i]) flags |= REMOTE_HOOK(i);
     return flags;

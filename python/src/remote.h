@@ -12,7 +12,8 @@ enum remote_flags {
     REMOTE_WANTS_RUNIUM = 1,
     REMOTE_DEBUG = 2,
     REMOTE_BY_REFERENCE = 4, /* the recipe is names alone: whoever has found them may keep them */
-    REMOTE_NO_ARGUMENTS = 8
+    REMOTE_NO_ARGUMENTS = 8,
+    REMOTE_QUIET = 256 /* 16 to 128 are the hooks */
 };
 #define REMOTE_HOOK(hook) (16u << (hook))
 

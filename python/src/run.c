@@ -60,7 +60,7 @@ static rn_value leave(run_state *run, call_frame *frame, PyObject *result, bool 
     if (run->future) future_expect(run->future, result ? result : exception);
     if (result) return value_of(result);
     if (is_iteration && run->recipe->debug) print_exception(run->recipe->state, exception);
-    return error_of(exception);
+    return error_of(exception, run->recipe->is_quiet ? PYTHON_RAISED_QUIETLY : PYTHON_RAISED);
 }
 
 static rn_value run_function(rn_call *call) {

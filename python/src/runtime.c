@@ -43,6 +43,7 @@ static void log_record(const log_sink *sink, const rn_log_record *record) {
 
 static void on_log(void *context, const rn_log_record *record) {
     const log_sink *sink = context;
+    if (rn_is_error(record->error) && rn_error_code(record->error) == PYTHON_RAISED_QUIETLY) return;
     bool is_of_a_task = record->run_id != 0 || record->iteration != 0;
     if (interpreter_is_ending() || (sink->quiet && !is_of_a_task)) return;
     gil_visit visit = gil_enter();
@@ -94,8 +95,29 @@ static int default_workers(unsigned *count) {
     return 0;
 }
 
-static int open_runtime(runtime_object *self, unsigned workers) {
-    rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self->sink};
+static int read_recycle_after(PyObject *value, bool processes, uint64_t *turns) {
+    if (!value || value == Py_None) return 0;
+    if (!processes) {
+        PyErr_SetString(PyExc_ValueError, "recycle_after: threads are not replaced; accepted with mode='multiprocessing'");
+        return -1;
+    }
+    int overflow = 0;
+    long long number = PyLong_Check(value) ? PyLong_AsLongLongAndOverflow(value, &overflow) : 0;
+    if (!PyLong_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "recycle_after: a whole number or None is needed, not %s", Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    if (number < 1 && overflow <= 0) {
+        PyErr_Format(PyExc_ValueError, "recycle_after: %R is not accepted; it is 1 or more, or None", value);
+        return -1;
+    }
+    *turns = overflow ? UINT64_MAX : (uint64_t)number;
+    return 0;
+}
+
+static int open_runtime(runtime_object *self, unsigned workers, uint64_t recycle_after) {
+    rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self->sink,
+                          .recycle_after = recycle_after};
     if (self->processes) {
         options.executor = RN_PROCESSES;
         options.quarantine = UINT_MAX; /* it tells C functions apart, and all tasks here have the same */
@@ -124,12 +146,27 @@ static int open_runtime(runtime_object *self, unsigned workers) {
     return 0;
 }
 
+static int open_with_log(runtime_object *self, unsigned count, uint64_t recycle_after) {
+    self->sink = malloc(sizeof *self->sink);
+    if (!self->sink) {
+        (void)PyErr_NoMemory();
+        return -1;
+    }
+    *self->sink = (log_sink){self->state, self->debug, false};
+    if (open_runtime(self, count, recycle_after) == 0) return 0;
+    free(self->sink);
+    self->sink = NULL;
+    return -1;
+}
+
 static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"mode", "max_workers", "debug", NULL};
+    static char *names[] = {"mode", "max_workers", "debug", "recycle_after", NULL};
     runtime_object *self = runtime_of(object);
-    PyObject *mode = NULL, *workers = NULL, *debug = NULL;
+    PyObject *mode = NULL, *workers = NULL, *debug = NULL, *recycle_after = NULL;
+    uint64_t turns = 0;
     unsigned count = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO:Runium", names, &mode, &workers, &debug)) return -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO$O:Runium", names, &mode, &workers, &debug, &recycle_after))
+        return -1;
     if (self->sink) {
         PyErr_SetString(PyExc_RuntimeError, "Runium.__init__: this runtime is open already");
         return -1;
@@ -137,17 +174,9 @@ static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
     int is_debug = debug ? PyObject_IsTrue(debug) : 1;
     if (is_debug < 0 || read_mode(mode, &self->processes) < 0 || read_workers(workers, &count) < 0) return -1;
     if (count == 0 && !self->processes && default_workers(&count) < 0) return -1;
+    if (read_recycle_after(recycle_after, self->processes, &turns) < 0) return -1;
     self->debug = is_debug == 1;
-    self->sink = malloc(sizeof *self->sink);
-    if (!self->sink) {
-        (void)PyErr_NoMemory();
-        return -1;
-    }
-    *self->sink = (log_sink){self->state, self->debug, false};
-    if (open_runtime(self, count) == 0) return 0;
-    free(self->sink);
-    self->sink = NULL;
-    return -1;
+    return open_with_log(self, count, turns);
 }
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {

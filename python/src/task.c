@@ -93,7 +93,7 @@ static const char *origin_of(module_state *state, const task_object *task) {
 
 static recipe_object *make_recipe(const task_object *task) {
     module_state *state = task->runtime->state;
-    int wants = task->is_plain ? 0 : wants_runium(state, task->function);
+    int wants = task->is_standard ? 0 : wants_runium(state, task->function);
     const char *origin = wants < 0 ? NULL : origin_of(state, task);
     recipe_object *made = origin ? (recipe_object *)state->recipe_type->tp_alloc(state->recipe_type, 0) : NULL;
     if (!made) return NULL;
@@ -103,7 +103,8 @@ static recipe_object *make_recipe(const task_object *task) {
     made->origin = origin;
     made->updates_result = task->updates_result;
     made->wants_runium = wants == 1;
-    made->debug = task->runtime->debug;
+    made->debug = task->runtime->debug && !task->is_standard;
+    made->is_quiet = task->is_standard;
     return made;
 }
 
@@ -218,19 +219,30 @@ static int copy_kwargs(const task_object *task, PyObject **copy) {
     return -1;
 }
 
-static rn_future *submit(task_object *task, rn_task *schedule, PyObject *kwargs, PyObject *future) {
+static bool make_argument(task_object *task, rn_task *schedule, PyObject *kwargs, PyObject *future) {
     recipe_object *recipe = task->recipe;
-    rn_runtime *handle = task->runtime->handle;
     schedule->origin = recipe->origin;
     schedule->updates_result = recipe->updates_result;
     if (task->runtime->processes) remote_set_functions(schedule, recipe);
     else run_set_functions(schedule, recipe);
-    if (!task->runtime->processes) schedule->arg = run_make(recipe, (PyObject *)task, task->args, kwargs, future);
-    else if (!remote_pack(recipe, task->args, kwargs, &schedule->arg)) return NULL;
-    return rn_submit(handle, schedule);
+    if (task->runtime->processes) return remote_pack(recipe, task->args, kwargs, &schedule->arg);
+    schedule->arg = run_make(recipe, (PyObject *)task, task->args, kwargs, future);
+    return true;
 }
 
-static PyObject *start(task_object *task, rn_task *schedule) {
+/* No code of Python's runs between the look at `is_refused` and the row: shutdown() misses none. */
+static bool submit(const task_object *task, const rn_task *schedule, PyObject *future, const task_standard *standard) {
+    if (standard && *standard->is_refused) {
+        rn_drop(schedule->arg);
+        PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
+        return false;
+    }
+    future_begin(future, rn_submit(task->runtime->handle, schedule));
+    if (standard) future_make_standard(future, standard->row);
+    return true;
+}
+
+static PyObject *start(task_object *task, rn_task *schedule, const task_standard *standard) {
     module_state *state = task->runtime->state;
     PyObject *kwargs;
     if (!task->runtime->handle) return future_failed(state, PyObject_CallMethod(state->errors, "Closed", "s",
@@ -239,12 +251,28 @@ static PyObject *start(task_object *task, rn_task *schedule) {
     if (!task->recipe || copy_kwargs(task, &kwargs) < 0) return NULL;
     /* Made before the run begins: one that has begun is not taken back for want of a future. */
     PyObject *future = future_new(state, task->runtime->processes ? (PyObject *)task : NULL);
-    rn_future *handle = future ? submit(task, schedule, kwargs, future) : NULL;
+    bool can_travel = future && make_argument(task, schedule, kwargs, future);
     Py_XDECREF(kwargs);
-    if (handle) future_begin(future, handle);
-    if (handle || !future) return future;
-    Py_DECREF(future);
-    return future_failed(state, take_exception());
+    if (future && !can_travel) {
+        Py_DECREF(future);
+        return future_failed(state, take_exception());
+    }
+    if (future && !submit(task, schedule, future, standard)) Py_CLEAR(future);
+    return future;
+}
+
+static PyObject *start_and_keep(task_object *task, rn_task *schedule, const task_standard *standard) {
+    PyObject *future = start(task, schedule, standard);
+    if (!future) return NULL;
+    Py_XSETREF(task->future, Py_NewRef(future));
+    if (task->runtime->processes) task_keep(task);
+    return future;
+}
+
+PyObject *task_run_standard(task_object *task, const task_standard *standard) {
+    rn_task schedule = {.size = sizeof schedule};
+    task->is_standard = true;
+    return start_and_keep(task, &schedule, standard);
 }
 
 static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
@@ -258,11 +286,7 @@ static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
             if (values[i] == Py_None) values[i] = NULL;
         if (schedule_read(&schedule, values, task->runtime->processes) < 0) return NULL;
     }
-    PyObject *future = start(task, &schedule);
-    if (!future) return NULL;
-    Py_XSETREF(task->future, Py_NewRef(future));
-    if (task->runtime->processes) task_keep(task);
-    return future;
+    return start_and_keep(task, &schedule, NULL);
 }
 
 static PyObject *get_id(PyObject *self, void *unused) {

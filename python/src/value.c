@@ -45,17 +45,17 @@ PyObject *take_exception(void) {
 }
 
 /* What it says, for logs that know nothing of exceptions. */
-static rn_value describe(PyObject *exception) {
+static rn_value describe(PyObject *exception, int code) {
     const char *type = Py_TYPE(exception)->tp_name;
     PyObject *text = PyObject_Str(exception);
     const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
     if (!utf8) PyErr_Clear();
-    rn_value error = rn_error_at("", 0, PYTHON_RAISED, utf8 && *utf8 ? "%s: %s" : "%s%s", type, utf8 ? utf8 : "");
+    rn_value error = rn_error_at("", 0, code, utf8 && *utf8 ? "%s: %s" : "%s%s", type, utf8 ? utf8 : "");
     Py_XDECREF(text);
     return error;
 }
 
-rn_value error_of(PyObject *exception) { return rn_error_with(describe(exception), value_of(exception)); }
+rn_value error_of(PyObject *exception, int code) { return rn_error_with(describe(exception, code), value_of(exception)); }
 
 /* The class of runium.errors, or of Python, that stands for a code of the core; borrowed. */
 static PyObject *class_of(module_state *state, int code, const char **name) {

@@ -328,24 +328,26 @@ static bool decode(struct slot *slot, rn_call *call, bool with_args) {
  * Outcomes
  */
 /* Where not even that can be said which is to be said. */
-static rn_value bare_error(PyObject *exception) {
+static rn_value bare_error(PyObject *exception, int code) {
     PyErr_Clear();
-    return rn_error_at("", 0, PYTHON_RAISED, "%s", exception ? Py_TYPE(exception)->tp_name : "unknown exception");
+    return rn_error_at("", 0, code, "%s", exception ? Py_TYPE(exception)->tp_name : "unknown exception");
 }
 
 /* Takes the reference. The detail is the error's, and borrowed from it. */
-static rn_value error_here(PyObject *exception, bool is_printed, rn_value *detail) {
+static rn_value error_here(PyObject *exception, uint32_t flags, rn_value *detail) {
+    int code = flags & REMOTE_QUIET ? PYTHON_RAISED_QUIETLY : PYTHON_RAISED;
+    PyObject *is_printed = flags & REMOTE_DEBUG ? Py_True : Py_False;
     const char *line, *pickle;
     Py_ssize_t size;
     *detail = rn_none();
     PyObject *remote = exception ? payload_remote(&worker.tools) : NULL;
-    PyObject *pair = remote ? PyObject_CallMethod(remote, "describe", "OO", exception, is_printed ? Py_True : Py_False) : NULL;
+    PyObject *pair = remote ? PyObject_CallMethod(remote, "describe", "OO", exception, is_printed) : NULL;
     rn_value error;
     if (pair && PyArg_ParseTuple(pair, "sy#", &line, &pickle, &size)) {
         *detail = rn_bytes(pickle, (size_t)size);
-        error = rn_error_with(rn_error_at("", 0, PYTHON_RAISED, "%s", line), *detail);
+        error = rn_error_with(rn_error_at("", 0, code, "%s", line), *detail);
     } else {
-        error = bare_error(exception);
+        error = bare_error(exception, code);
     }
     Py_XDECREF(pair);
     return error;
@@ -373,13 +375,15 @@ static bool is_short_text(PyObject *object, rn_value *value) {
 }
 
 /* Takes the reference. NULL: an exception is set, and is the outcome. */
-static rn_value outcome_here(struct slot *slot, PyObject *object, rn_value home, bool is_printed) {
-    const payload_content content = {.object = object, .what = "result", .home = home};
+static rn_value outcome_here(struct slot *slot, PyObject *object, const payload_content *where, uint32_t flags) {
+    payload_content content = *where;
     rn_value value, detail;
+    content.object = object;
+    content.what = "result";
     bool is_good = object && (is_number(object, &value) || is_short_text(object, &value) ||
                               payload_pack(&worker.tools, &content, &value));
     PyObject *exception = is_good ? NULL : take_exception();
-    if (!is_good) value = error_here(exception, is_printed, &detail);
+    if (!is_good) value = error_here(exception, flags, &detail);
     if (slot && hooks_of(slot)) keep_outcome(slot, is_good ? value : detail, is_good ? object : exception);
     Py_XDECREF(object);
     Py_XDECREF(exception);
@@ -451,9 +455,11 @@ rn_value worker_function(rn_call *call) {
     struct slot *slot = slot_here();
     PyObject *result = decode(slot, call, true) ? call_function(slot, call) : NULL;
     payload_parts parts;
-    bool is_printed = payload_read(rn_arg(call), false, &parts) && (parts.flags & REMOTE_DEBUG);
+    uint32_t flags = payload_read(rn_arg(call), false, &parts) ? parts.flags : 0;
     bool is_slot = is_same(slot->argument, rn_arg(call)); /* a deep nest of waits may have taken it */
-    rn_value outcome = outcome_here(is_slot ? slot : NULL, result, rn_arg(call), is_printed);
+    /* Callbacks have what the function returned, and never ask for the arguments. */
+    const payload_content where = {.home = rn_arg(call), .is_last = rn_remaining(call) == 0};
+    rn_value outcome = outcome_here(is_slot ? slot : NULL, result, &where, flags);
     if (is_slot) tidy_after_function(slot, call, rn_is_error(outcome));
     leave(&stay);
     return outcome;
@@ -500,7 +506,8 @@ static rn_value run_hook(rn_call *call, enum hook hook, const rn_value *values, 
     enter(&stay, call);
     struct slot *slot = slot_here();
     PyObject *result = decode(slot, call, false) ? call_hook(slot, hook, values, count) : NULL;
-    rn_value outcome = outcome_here(NULL, result, rn_none(), false);
+    const payload_content nowhere = {.home = rn_none()};
+    rn_value outcome = outcome_here(NULL, result, &nowhere, 0);
     if (is_same(slot->argument, rn_arg(call))) tidy_after_hook(slot, call, hook, failed);
     leave(&stay);
     return outcome;

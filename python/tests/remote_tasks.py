@@ -60,6 +60,32 @@ def make_bytes(kind, size):
     return kind(b'x' * size)
 
 
+def reverse(value):
+    return value[::-1]
+
+
+def give_all(*values):
+    return values
+
+
+def give_all_reversed(*values):
+    return values[::-1]
+
+
+def repeat(value, times):
+    """Shorter ones each time."""
+    return [value[:-1 - number] for number in range(times)]
+
+
+def count_up(value):
+    value[0] += 1
+    return value
+
+
+def first_of(success, error):
+    return success[0]
+
+
 def nested(size):
     """One bytearray, twice, deep in other things."""
     large = bytearray(size)
@@ -94,6 +120,10 @@ class NotToBePickled(Exception):
 
 def fail(text):
     raise ValueError(text)
+
+
+def ask_for_nothing():
+    return nothing  # noqa: F821
 
 
 def fail_because(text):

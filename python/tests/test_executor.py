@@ -1,12 +1,14 @@
 """Runium.executor(): the workers as a concurrent.futures.Executor, for code that wants the standard interface."""
 import asyncio
 import concurrent.futures
+import logging
 import threading
 
 import pytest
 
 import tasks
 from runium import errors
+from runium.executor import Executor
 
 
 @pytest.fixture
@@ -42,6 +44,25 @@ def test_result_raises_what_the_function_raised(executor):
     assert isinstance(future.exception(), ValueError)
     with pytest.raises(tasks.Custom):
         executor.submit(tasks.fail_custom).result()
+
+
+@pytest.mark.parametrize('debug', [True, False])
+def test_what_the_function_raised_is_neither_printed_nor_logged(open_runtime, mode, debug, capfd, caplog):
+    runtime = open_runtime(mode, debug=debug)
+    with caplog.at_level(logging.INFO, logger='runium'), runtime.executor() as executor:
+        assert isinstance(executor.submit(tasks.fail).exception(), ValueError)
+        assert isinstance(executor.submit(tasks.fail_custom).exception(), tasks.Custom)
+        runtime.close()
+    assert (capfd.readouterr().err, caplog.records) == ('', [])
+
+
+def test_what_a_task_raised_is_printed_also_where_an_executor_ran_that_function(open_runtime, mode, capfd):
+    runtime = open_runtime(mode, debug=True)
+    with runtime.executor() as executor:
+        assert isinstance(executor.submit(tasks.fail).exception(), ValueError)
+        assert isinstance(runtime.new_task(tasks.fail).run().result(), ValueError)
+    runtime.close()
+    assert capfd.readouterr().err.count('Traceback') == 1
 
 
 def test_an_exception_that_is_returned_is_a_result(executor):
@@ -104,6 +125,54 @@ def test_shutdown_waits_by_default(rn, notes):
     futures = [executor.submit(notes.add, number) for number in range(20)]
     executor.shutdown()
     assert all(future.done() for future in futures) and len(notes.read()) == 20
+
+
+def test_shutdown_waits_for_futures_that_nobody_has_kept(open_runtime, mode, gate, notes):
+    executor = open_runtime(mode, max_workers=1).executor()
+    executor.submit(tasks.enter, gate)
+    for number in range(20):
+        executor.submit(notes.add, number)
+    gate.wait()
+    opener = threading.Timer(0, gate.open)
+    opener.start()
+    executor.shutdown()
+    opener.join()
+    assert len(notes.read()) == 20
+
+
+class ShutsDown:
+    """Shuts the executor down while it is pickled."""
+
+    def __init__(self, executor):
+        self.executor = executor
+
+    def __reduce__(self):
+        self.executor.shutdown()
+        return list, ()
+
+
+def test_a_shutdown_while_an_argument_is_pickled_is_in_time(processes):
+    executor = processes.executor()
+    with pytest.raises(RuntimeError, match='shutdown'):
+        executor.submit(tasks.echo, ShutsDown(executor))
+    assert processes.new_task(tasks.yes).run().result() is True
+
+
+def test_futures_outlive_their_executor(rn, gate):
+    executor = rn.executor()
+    future = executor.submit(tasks.enter, gate)
+    del executor
+    gate.open()
+    assert future.result() == 'through'
+
+
+def test_an_executor_is_of_one_runtime(rn):
+    with pytest.raises(TypeError):
+        Executor(None)
+    bare = Executor.__new__(Executor)
+    with pytest.raises(RuntimeError):
+        bare.submit(tasks.yes)
+    bare.shutdown()
 
 
 def test_shutdown_without_waiting_returns_at_once_and_the_rest_still_runs(rn, gate):

@@ -113,6 +113,58 @@ def test_a_large_bytearray_in_other_things_stays_one(pool):
         assert result['b'] == b'y' * 100_000
 
 
+def buffers_here():
+    """The files of the buffers that this process has open, by number."""
+    found = set()
+    for entry in os.scandir('/proc/self/fd'):
+        try:
+            if os.readlink(entry.path).startswith('/memfd:runium-buffer'):
+                found.add(os.stat(entry.path).st_ino)
+        except FileNotFoundError:
+            pass
+    return found
+
+
+@pytest.mark.parametrize('kind', [bytes, bytearray])
+def test_large_bytes_come_back_in_the_memory_that_others_came_in(pool, kind):
+    before = buffers_here()
+    future = pool.new_task(tasks.reverse, args=[kind(b'a' * 100_000 + b'b' * 100_000)]).run()
+    there = buffers_here() - before
+    assert future.result(60) == kind(b'b' * 100_000 + b'a' * 100_000)
+    assert len(there) == 1 and buffers_here() - before == there
+
+
+def test_large_bytes_come_back_whether_there_is_room_for_them_or_not(pool):
+    a, b = bytearray(b'a' * 100_000), b'b' * 200_000
+    assert run(pool, tasks.give_all, a, b) == (a, b)
+    assert run(pool, tasks.give_all_reversed, a, b) == (b, a)
+    assert run(pool, tasks.add, a, b) == a + b
+    assert run(pool, tasks.give, [a[:70_000]] * 3) == [a[:70_000]] * 3
+    assert run(pool, tasks.repeat, b, 3) == [b[:-1], b[:-2], b[:-3]]
+
+
+def test_large_bytes_come_back_beside_an_array_that_does(pool, numpy):
+    array, large = numpy.arange(100_000), bytearray(b'x' * 100_000)
+    came, came_large = run(pool, tasks.give_all_reversed, large, array)
+    assert (came == array).all() and came_large == large
+    new, came_large = run(pool, tasks.give_all_reversed, large, array[::-1])
+    assert (new == array[::-1]).all() and came_large == large
+
+
+def test_each_iteration_is_given_the_bytes_that_the_program_gave(pool):
+    task = pool.new_task(tasks.count_up, args=[bytearray(100_000)])
+    seen = task.on_iter(tasks.first_of, updates_result=True).run(times=3).result(60)
+    assert seen == 1
+
+
+def test_a_callback_that_dies_leaves_the_next_one_the_bytes_that_the_task_returned(pool, tmp_path):
+    task = pool.new_task(tasks.count_up, args=[bytearray(100_000)]).on_success(tasks.leave_by_the_window)
+    future = task.on_finished(functools.partial(tasks.write_down_first, str(tmp_path / 'file'))).run()
+    with pytest.raises(runium.WorkerCrashed):
+        future.result(60)
+    assert (tmp_path / 'file').read_text() == '1'
+
+
 def test_a_large_array_arrives_and_comes_back_without_a_copy_of_it(pool, numpy):
     array = numpy.zeros(64 * MIB, dtype='uint8')
     result = run(pool, tasks.write_first, array)
@@ -308,6 +360,12 @@ def test_a_crash_has_its_signal_and_both_stacks(pool, name):
     assert str(error).startswith(f'the worker process was killed by {name} ({int(error.signal)})')
 
 
+def test_a_crash_tells_a_hundred_calls(pool):
+    lines = run(pool, tasks.die, 'SIGSEGV', depth=200).python_stack.splitlines()
+    assert len(lines) == 100 and 'in string_at' in lines[-1] and 'in read_nothing' in lines[-2], lines
+    assert all('in die' in line for line in lines[:98])
+
+
 def test_the_address_of_a_fault_is_told(pool):
     assert 'at address 0x10: nothing is mapped there' in str(run(pool, tasks.die, 'SIGSEGV'))
 
@@ -416,6 +474,26 @@ def test_threads_that_a_task_leaves_behind_run_while_the_worker_waits(pool, tmp_
     raise AssertionError('the thread did not run')
 
 
+def test_a_worker_is_replaced_after_so_many_iterations():
+    with Runium(mode='multiprocessing', max_workers=1, recycle_after=2) as rn:
+        first, second, third = [[rn.new_task(os.getpid).run().result(60) for _ in range(2)] for _ in range(3)]
+        assert len({*first}) == len({*second}) == len({*third}) == 1
+        assert len({*first, *second, *third}) == 3
+
+
+@pytest.mark.parametrize('mode, bad, error', [('multiprocessing', 0, ValueError), ('multiprocessing', -2 ** 70, ValueError),
+                                              ('multiprocessing', '2', TypeError), ('multithreading', 2, ValueError)])
+def test_a_wrong_number_of_iterations_until_a_worker_is_replaced_is_refused(mode, bad, error):
+    with pytest.raises(error, match='recycle_after'):
+        Runium(mode=mode, max_workers=1, recycle_after=bad)
+
+
+@pytest.mark.parametrize('many', [None, 2 ** 63 - 1, 2 ** 100])
+def test_a_worker_may_be_replaced_never(many):
+    with Runium(mode='multiprocessing', max_workers=1, recycle_after=many) as rn:
+        assert len({rn.new_task(os.getpid).run().result(60) for _ in range(20)}) == 1
+
+
 # ---- functions of a script ----
 
 MAIN = '''
@@ -504,3 +582,103 @@ def test_a_script_without_a_guard_is_not_run_again(script):
         print(rn.new_task(double, {'x': 21}).run().result())
     ''')
     assert ended.out == 'once\n42\n', ended
+
+
+HAS_A_RUNTIME = '''
+    import sys
+    import runium
+    from runium.core import Runium
+
+    def say(result):
+        print(repr(result), *getattr(result, '__notes__', ()))
+
+    def workers():
+        return rn.max_workers
+
+    class Kind:
+        pass
+'''
+BY_NAME = "it cannot go as it is: function (global 'rn'): cannot pickle 'Runium' object"
+
+
+def test_what_a_function_of_a_script_cannot_take_along_is_named_where_there_is_no_guard(script, tmp_path):
+    pytest.importorskip('cloudpickle')
+    ended = script(HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+    say(rn.new_task(workers).run().result())
+    ''')
+    assert BY_NAME in ended.out and "below `if __name__ == '__main__':`" in ended.out, ended
+    assert len(ended.out.splitlines()) == 1 and str(tmp_path / 'script.py') in ended.out
+
+
+def test_what_a_function_of_a_script_cannot_take_along_is_named_where_it_is_below_the_guard(script):
+    pytest.importorskip('cloudpickle')
+    ended = script(HAS_A_RUNTIME + '''
+    if __name__ == '__main__':
+        def late():
+            return rn
+        rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+        say(rn.new_task(late).run().result())
+        say(rn.new_task(workers).run().result())
+    ''')
+    late, early = ended.out.splitlines()
+    assert "'late' is not there once a worker process has imported the main file" in late and BY_NAME in late, ended
+    assert early.startswith('NameError') and "makes no 'rn'" in early and 'as an argument' in early, ended
+
+
+def test_a_name_error_that_is_not_for_want_of_the_main_file_is_left_alone(script):
+    ended = script(WITHOUT_CLOUDPICKLE + textwrap.dedent(HAS_A_RUNTIME) + textwrap.dedent('''
+    import remote_tasks
+
+    if __name__ == '__main__':
+        rn = Runium(mode='multiprocessing', max_workers=1, debug=False)
+        say(rn.new_task(workers).run().result())
+        say(rn.new_task(remote_tasks.ask_for_nothing).run().result())
+    '''))
+    first, second = ended.out.splitlines()
+    assert 'main file' in first and second == repr(NameError("name 'nothing' is not defined")), ended
+
+
+def run_text(script, text, *without):
+    """Runs a program that has no file."""
+    return script('', options=('-c', ''.join(without) + textwrap.dedent(text)))
+
+
+def test_a_program_without_a_file_is_told_at_once_what_its_functions_cannot_take_along(script):
+    pytest.importorskip('cloudpickle')
+    ended = run_text(script, HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1)
+    say(rn.new_task(workers).run().exception())
+    ''')
+    assert "function (global 'rn'): cannot pickle 'Runium' object; and 'workers' is of __main__" in ended.out, ended
+
+
+def test_a_program_without_a_file_and_without_cloudpickle_is_told_what_to_do(script):
+    ended = run_text(script, HAS_A_RUNTIME + '''
+    rn = Runium(mode='multiprocessing', max_workers=1)
+    say(rn.new_task(workers).run().exception())
+    say(rn.new_task(repr, args=[Kind()]).run().exception())
+    say(rn.new_task(len, args=['__main__']).run().result())
+    say(rn.new_task(len, args=[['__main__', 'workers', '__main__', ('workers', '__main__')]]).run().result())
+    ''', WITHOUT_CLOUDPICKLE)
+    function, kind, *lengths = ended.out.splitlines()
+    assert "'workers' is of __main__" in function and 'install cloudpickle' in function, ended
+    assert "'Kind' is of __main__" in kind and lengths == ['8', '4'], ended
+
+
+def test_a_worker_of_a_worker_imports_the_script_too(script):
+    ended = script(WITHOUT_CLOUDPICKLE + textwrap.dedent('''
+        from runium.core import Runium
+
+        def double(x):
+            return 2 * x
+
+        def double_elsewhere(x):
+            with Runium(mode='multiprocessing', max_workers=1) as inner:
+                return inner.new_task(double, args=[x]).run().result()
+
+        if __name__ == '__main__':
+            with Runium(mode='multiprocessing', max_workers=1) as rn:
+                print(rn.new_task(double_elsewhere, args=[21]).run().result())
+    '''))
+    assert ended.out == '42\n', ended

@@ -11,6 +11,7 @@
 #include "process/module.h"
 
 #define LINES_SHOWN 8
+#define BYTES_SHOWN ((size_t)2048)
 #define NAME_MAX_SHOWN 200 /* characters of a function's name; those of C++ have no end */
 #define HALF_SECOND 500000000 /* ns; the clock of that limit counts ticks, and is a good deal off */
 
@@ -227,12 +228,35 @@ static void put_cause(struct text *text, const rni_remains *remains, const struc
  * The last words
  */
 static const char *start_of_last_lines(const rni_remains *remains, const char *end) {
+    bool is_cut = remains->is_cut || remains->last_length > BYTES_SHOWN;
     const char *start = remains->last_words, *line = end;
+    if (remains->last_length > BYTES_SHOWN) start += remains->last_length - BYTES_SHOWN;
     for (unsigned lines = 0; line > start && lines < LINES_SHOWN; line--)
         if (line[-1] == '\n' && line < end && ++lines == LINES_SHOWN) return line;
-    if (!remains->is_cut) return start;
+    if (!is_cut || start > end) return start < end ? start : end;
     const char *newline = memchr(start, '\n', (size_t)(end - start)); /* the first line may lack its beginning */
     return newline ? newline + 1 : start;
+}
+
+static const char *start_of_line(const char *first, const char *end) {
+    const char *newline = memrchr(first, '\n', (size_t)(end - first));
+    return newline ? newline + 1 : first;
+}
+
+static bool is_title(const char *line, const char *end) {
+    static const char mark[] = "(most recent call last):";
+    size_t length = sizeof mark - 1;
+    return (size_t)(end - line) >= length && memcmp(end - length, mark, length) == 0;
+}
+
+/* A stack at the end, as languages that are interpreted write it: a title, and behind that indented lines alone. NULL: none. */
+static const char *start_of_stack(const rni_remains *remains, const char *end) {
+    const char *first = remains->last_words, *line = start_of_line(first, end);
+    while (line > first && *line == ' ') {
+        end = line - 1;
+        line = start_of_line(first, end);
+    }
+    return is_title(line, end) ? line : NULL;
 }
 
 static bool has_last_words(const rni_remains *remains) {
@@ -244,7 +268,8 @@ static bool has_last_words(const rni_remains *remains) {
 static void put_last_words(struct text *text, const rni_remains *remains) {
     const char *end = remains->last_words + remains->last_length;
     while (end > remains->last_words && end[-1] == '\n') end--;
-    const char *line = start_of_last_lines(remains, end);
+    const char *line = start_of_last_lines(remains, end), *stack = start_of_stack(remains, end);
+    if (stack && stack < line) line = stack;
     put(text, "stderr:");
     while (line < end) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));
@@ -258,7 +283,7 @@ static void put_last_words(struct text *text, const rni_remains *remains) {
 /* ------------------------------------------------------------------------------------------------
  * The error
  */
-#define TEXT_BYTES ((size_t)64 * 1024) /* 64 frames, or 2 KiB of which each byte is escaped, have room */
+#define TEXT_BYTES ((size_t)96 * 1024) /* 64 frames, or a tail of which each byte is escaped, have room */
 
 struct work {
     struct frame frames[RNI_OS_CRASH_FRAMES];

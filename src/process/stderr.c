@@ -79,9 +79,13 @@ void rni_tail_close(rni_tail *tail) {
     tail->pipe = -1;
 }
 
+_Static_assert(RNI_OS_STDERR_PIECE <= RNI_TAIL_BYTES, "a piece goes round the ring once at most");
+
 static void keep(rni_tail *tail, const char *bytes, size_t size) {
-    for (size_t i = size > RNI_TAIL_BYTES ? size - RNI_TAIL_BYTES : 0; i < size; i++)
-        tail->bytes[(tail->total + i) % RNI_TAIL_BYTES] = bytes[i];
+    size_t at = (size_t)(tail->total % RNI_TAIL_BYTES), first = RNI_TAIL_BYTES - at;
+    if (first > size) first = size;
+    memcpy(tail->bytes + at, bytes, first);
+    memcpy(tail->bytes, bytes + first, size - first);
     tail->total += size;
 }
 

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RNI_TAIL_BYTES 2048u
+#define RNI_TAIL_BYTES 16384u /* a stack of 100 lines has room */
 #define RNI_RELAY_MAX ((size_t)1 << 20)
 
 /* One worker's. Guarded by processes->lock; once the process is dead, and its thread was told, that thread's. */

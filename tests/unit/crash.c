@@ -2,8 +2,10 @@
  * Of what a worker process died, in words: each cause, and what a record that was written by anybody may hold.
  */
 #include "process/crash.h"
+#include "process/stderr.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +173,45 @@ TEST(the_last_words_are_the_last_lines) {
     assert_silent("stderr");
     describe_words("", 0, false);
     assert_silent("stderr");
+}
+
+/* Before, a title, and so many lines that are not to be cut. */
+static size_t write_stack(char *words, const char *title, unsigned lines) {
+    size_t length = (size_t)sprintf(words, "before\n%s\n", title);
+    for (unsigned i = 1; i <= lines; i++) length += (size_t)sprintf(words + length, "  File \"a.py\", line %u in f\n", i);
+    return length;
+}
+
+TEST(a_stack_at_the_end_is_shown_whole) {
+    static char words[RNI_TAIL_BYTES];
+    size_t length = write_stack(words, "Stack (most recent call last):", 120);
+    assert_true(length > 2048);
+    describe_words(words, length, true);
+    assert_says("stderr:\n    Stack (most recent call last):\n      File \"a.py\", line 1 in f\n");
+    assert_says("line 120 in f");
+    describe_words(words, (size_t)sprintf(words + length, "over\n") + length, true);
+    assert_says("line 120 in f\n    over");
+    assert_silent("line 113 in f");
+    describe_words(words, write_stack(words, "Stack:", 120), true);
+    assert_silent("line 112 in f");
+    describe_words(words, write_stack(words, "Stack (most recent call last):", 3), false);
+    assert_says("stderr:\n    before\n    Stack");
+    describe_words(words + 8, length - 8, true);
+    describe_words("  a\n  b", 7, true);
+    assert_says("stderr:\n      b");
+}
+
+TEST(lines_before_the_last_two_kilobytes_are_not_shown) {
+    static char words[RNI_TAIL_BYTES];
+    memset(words, 'x', 4000);
+    memcpy(words + 3990, "\nlast", 5);
+    describe_words(words, 3995, false);
+    assert_says("stderr:\n    last");
+    assert_silent("xx");
+    memset(words, '\n', 4000);
+    words[0] = 'x';
+    describe_words(words, 4000, false);
+    assert_silent("    x");
 }
 
 TEST(what_is_no_text_is_shown_as_bytes) {
