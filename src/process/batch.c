@@ -212,8 +212,8 @@ static bool take_results(struct batch *batch, uint32_t done) {
 static void close_batch(struct batch *batch) {
     rni_process *process = batch->process;
     process->is_busy = false;
-    if (rni_process_is(process, batch->number) && !rni_recycle(batch->processes, process, batch->over))
-        rni_process_let_be(batch->processes, process, NULL);
+    if (!rni_process_is(process, batch->number) || !rni_recycle(batch->processes, process, batch->over))
+        rni_process_let_be(batch->processes, process, batch->number, NULL);
     for (uint32_t i = 0; i < batch->late_count; i++) rni_run_execute_begun(batch->runtime, batch->late[i]);
 }
 
@@ -347,7 +347,7 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
         return;
     }
     if (processes->preparation.function && !process->is_prepared) { /* by the first turn there */
-        rni_process_let_be(processes, process, NULL);
+        rni_process_let_be(processes, process, process->number, NULL);
         rni_run_execute(runtime, run);
         return;
     }

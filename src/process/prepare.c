@@ -120,7 +120,7 @@ static enum rni_prepared prepare(rni_processes *processes, rni_process *process,
     process->is_preparing = true;
     rni_run *waiting = exchange_run(processes, process, run);
     enum rni_prepared prepared = take_through(processes, process, run, error);
-    process->is_preparing = process->died_below = false;
+    process->is_preparing = false;
     if (process->is_up) (void)exchange_run(processes, process, waiting);
     rni_run_free(run);
     return prepared;
