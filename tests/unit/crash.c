@@ -3,6 +3,7 @@
  */
 #include "process/crash.h"
 
+#include <gnu/libc-version.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,8 +160,8 @@ int nobodys_piece(void) __asm__(".odd_function");
 __attribute__((noinline, used)) int piece_of_it(void) { return 2; }
 __attribute__((noinline, used)) int nobodys_piece(void) { return 3; }
 
-/* What libc calls itself: where it is, is found at run time. */
-static void *in_libc(void) { return (void *)(uintptr_t)strtol; }
+/* No sanitizer puts one of its own in the place of that one. */
+static void *in_libc(void) { return (void *)(uintptr_t)gnu_get_libc_version; }
 
 static void put_frame_of(rni_os_crash *record, uint32_t index, const void *address) {
     rni_module module;
