@@ -503,6 +503,7 @@ RN_API bool rn_cancel(rn_future *future);
  * Stops a run: one that has not begun is cancelled; in one that has, no further iteration starts,
  * rn_stopping() turns true in the current one, and the final hooks run with the last outcome: in the
  * worker of the last iteration, so they wait for the task that this worker may be running.
+ * The current iteration has the time that it takes: in worker processes .timeout ends one that does not listen.
  * Returns   True if it was told, now or before; false if it was done already.
  */
 RN_API bool rn_stop(rn_future *future);

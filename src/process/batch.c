@@ -4,13 +4,11 @@
  */
 #include "process/batch.h"
 
-#include <string.h>
-
 #include "core/lane.h"
 #include "process/host.h"
+#include "process/results.h"
 #include "thread/pool.h"
 #include "value/value.h"
-#include "value/wire.h"
 
 #define TICK RN_MILLISECONDS(1)
 #define TICKS_MOST 256 /* of a batch that goes on, or that is never begun */
@@ -157,30 +155,8 @@ static bool send(struct batch *batch) {
 
 /* ---- results ---- */
 
-/* How many of the batch's runs that mark counts. UINT32_MAX: none of ours says that. */
-static uint32_t place_of(const struct batch *batch, uint64_t mark) {
-    uint32_t place = (uint32_t)mark & ~RNI_TALKS;
-    if ((uint32_t)(mark >> 32) != batch->message) return 0;
-    return place <= RNI_BATCH_MOST ? place : UINT32_MAX;
-}
-
-/* Any number of bytes, read once, to a value. */
-static bool take_result(struct batch *batch, rn_value *value) {
-    unsigned char copy[RNI_BATCH_VALUE + 16];
-    const unsigned char *results = batch->process->channel.in->results;
-    uint32_t size;
-    size_t used;
-    if (RNI_RESULTS_BYTES - batch->at < sizeof size) return false;
-    memcpy(&size, results + batch->at, sizeof size);
-    batch->at += sizeof size;
-    if (size > sizeof copy || size > RNI_RESULTS_BYTES - batch->at) return false;
-    memcpy(copy, results + batch->at, size);
-    batch->at += size;
-    if (!rni_wire_read(copy, size, value, &used)) return false;
-    if (used == size) return true;
-    rni_drop(*value);
-    return false;
-}
+/* How many of the batch's runs that mark counts. */
+static uint32_t place_of(const struct batch *batch, uint64_t mark) { return rni_results_place(mark, batch->message); }
 
 static void finish(struct batch *batch, rni_run *run, rn_value value) {
     rni_drop(run->done.value);
@@ -198,7 +174,7 @@ static bool take_results(struct batch *batch, uint32_t done) {
     bool is_good = done <= batch->count;
     self->call = &call;
     while (is_good && batch->over < done) {
-        is_good = take_result(batch, &value);
+        is_good = rni_results_take(batch->process->channel.in->results, &batch->at, &value);
         if (is_good) finish(batch, batch->runs[batch->over++], value);
     }
     rni_drop(call.wait_error);
@@ -212,8 +188,8 @@ static bool take_results(struct batch *batch, uint32_t done) {
 static void close_batch(struct batch *batch) {
     rni_process *process = batch->process;
     process->is_busy = false;
-    if (rni_process_is(process, batch->number) && !rni_recycle(batch->processes, process, batch->over))
-        rni_process_let_be(batch->processes, process, NULL);
+    if (!rni_process_is(process, batch->number) || !rni_recycle(batch->processes, process, batch->over))
+        rni_process_let_be(batch->processes, process, batch->number, NULL);
     for (uint32_t i = 0; i < batch->late_count; i++) rni_run_execute_begun(batch->runtime, batch->late[i]);
 }
 
@@ -347,7 +323,7 @@ void rni_process_execute(rn_runtime *runtime, rni_run *run) {
         return;
     }
     if (processes->preparation.function && !process->is_prepared) { /* by the first turn there */
-        rni_process_let_be(processes, process, NULL);
+        rni_process_let_be(processes, process, process->number, NULL);
         rni_run_execute(runtime, run);
         return;
     }

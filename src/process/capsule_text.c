@@ -68,7 +68,7 @@ struct sink {
 };
 
 static void put(struct sink *sink, const void *bytes, size_t length) {
-    if (sink->bytes && length > 0) memcpy(sink->bytes + sink->length, bytes, length);
+    if (sink->bytes) memcpy(sink->bytes + sink->length, bytes, length);
     sink->length += length;
 }
 
@@ -117,7 +117,7 @@ static void put_field(struct sink *sink, const struct field *field, const rni_ca
     case NUMBER: put_number(sink, *(const uint64_t *)place); break;
     case OFFSET: put_offset(sink, *(const uint64_t *)place); break;
     case ID: put_id(sink, place); break;
-    case PART: put_text(sink, parts[*(const uint64_t *)place]); break;
+    default: put_text(sink, parts[*(const uint64_t *)place]); break;
     }
     put_text(sink, "\n");
 }
@@ -216,7 +216,7 @@ static rn_value take_line(struct source *source, const char *name, const char **
     if (!is_next(source, name)) return rn_error(RN_INVALID, "line %u is not '%s: ...'", source->line, name);
     const unsigned char *start = source->at + strlen(name) + 2;
     const unsigned char *end = memchr(start, '\n', (size_t)(source->end - start));
-    if (!end) return rn_error(RN_INVALID, "line %u (%s) has no end", source->line, name);
+    RNI_ASSERT(end); /* GCOVR_EXCL_BR_LINE: the header ends with one */
     source->at = end + 1;
     *text = unescape(source, start, end);
     if (*text) return rni_none();

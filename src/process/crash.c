@@ -30,7 +30,7 @@ static void put(struct text *text, const char *format, ...) {
     va_start(arguments, format);
     int length = vsnprintf(text->bytes + text->length, text->size - text->length, format, arguments);
     va_end(arguments);
-    if (length < 0) return;
+    if (length < 0) return; /* GCOVR_EXCL_BR_LINE: no format that is used here fails */
     size_t room = text->size - text->length - 1;
     text->length += (size_t)length < room ? (size_t)length : room;
 }
@@ -73,7 +73,6 @@ struct frame {
 /* The worker may have written any number. */
 static uint32_t frames_of(const rni_os_crash *record) {
     uint32_t count = rni_load_relaxed(&record->frame_count);
-    if (!rni_load_relaxed(&record->mark)) return 0;
     return count < RNI_OS_CRASH_FRAMES ? count : RNI_OS_CRASH_FRAMES;
 }
 
@@ -152,9 +151,9 @@ static void put_frames(struct text *text, const rni_os_crash *record, const stru
 /* ------------------------------------------------------------------------------------------------
  * The first line
  */
-static bool is_in_libc(const struct frame *frame) {
+static bool is_libc(const rni_os_crash_file *file) {
     char program[RNI_OS_PATH_MAX + 1];
-    return frame->file && strncmp(name_of(frame->file, program, sizeof program), "libc.", 5) == 0;
+    return strncmp(name_of(file, program, sizeof program), "libc.", 5) == 0;
 }
 
 static void put_where(struct text *text, const struct frame *frame) {
@@ -162,7 +161,7 @@ static void put_where(struct text *text, const struct frame *frame) {
     else put_place(text, frame);
 }
 
-static bool is_foreign(const struct frame *frame) { return !frame->file || is_in_libc(frame); }
+static bool is_foreign(const struct frame *frame) { return !frame->file || is_libc(frame->file); }
 
 /* What libc does when a program ends itself is of no interest; where it stumbles is, and who called it; or called what
  * is no code. */
@@ -227,12 +226,13 @@ static void put_cause(struct text *text, const rni_remains *remains, const struc
 /* ------------------------------------------------------------------------------------------------
  * The last words
  */
+/* No newline is at the end. */
 static const char *start_of_last_lines(const rni_remains *remains, const char *end) {
     bool is_cut = remains->is_cut || remains->last_length > BYTES_SHOWN;
     const char *start = remains->last_words, *line = end;
     if (remains->last_length > BYTES_SHOWN) start += remains->last_length - BYTES_SHOWN;
-    for (unsigned lines = 0; line > start && lines < LINES_SHOWN; line--)
-        if (line[-1] == '\n' && line < end && ++lines == LINES_SHOWN) return line;
+    for (unsigned lines = 0; line > start; line--)
+        if (line[-1] == '\n' && ++lines == LINES_SHOWN) return line;
     if (!is_cut || start > end) return start < end ? start : end;
     const char *newline = memchr(start, '\n', (size_t)(end - start)); /* the first line may lack its beginning */
     return newline ? newline + 1 : start;
@@ -267,7 +267,7 @@ static bool has_last_words(const rni_remains *remains) {
 
 static void put_last_words(struct text *text, const rni_remains *remains) {
     const char *end = remains->last_words + remains->last_length;
-    while (end > remains->last_words && end[-1] == '\n') end--;
+    while (end[-1] == '\n') end--; /* there is something else */
     const char *line = start_of_last_lines(remains, end), *stack = start_of_stack(remains, end);
     if (stack && stack < line) line = stack;
     put(text, "stderr:");

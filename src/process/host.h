@@ -34,8 +34,10 @@ typedef struct rni_held {
     uint32_t uses;     /* of the place: part of the number that the process has */
 } rni_held;
 
-/* One worker process, and its thread's end of it. Used by that thread, while a run is at work in it; all of it is guarded
- * by processes->lock while none is, and what others use at any time. */
+/* The place of a thread for its worker process, with the thread's end of it. While none of the thread's turns and batches is
+ * under way (users == 0) threads may exchange the processes of their places, and what goes along is guarded by
+ * processes->lock; while one is, even if its process has died since and there is another, it is used by that thread, and
+ * guarded is what others look at all the same. */
 typedef struct rni_process {
     rni_channel channel; /* made and closed under the lock; whoever nudges holds it */
     rni_names names;
@@ -44,8 +46,6 @@ typedef struct rni_process {
     uint32_t number;     /* guarded: the zygote's */
     rni_a32 is_dead;     /* set by the watcher */
     rni_run *run;        /* guarded: that is at work in it; NULL: none */
-    bool died_below;     /* just now, in a run that the one at work waited for */
-    unsigned users;      /* guarded: turns and batches of its thread that are under way; 0: it lies idle */
     rni_a32 waits;       /* its task waits for another run; written by the thread */
     bool is_replaced;    /* guarded: the one before it, in this place, died */
     uint64_t turns;      /* that it has done */
@@ -65,9 +65,11 @@ typedef struct rni_process {
     rni_held *held;
     uint32_t held_count;
 
-    /* See batch.c. */
-    rni_run *const *batch; /* guarded, as its length */
+    rni_run *const *batch; /* guarded, as its length; see batch.c */
     uint32_t batch_count;
+
+    /* What follows stays with the thread when processes are exchanged. */
+    unsigned users;      /* guarded: turns and batches of the thread that are under way; 0: the process lies idle */
     bool is_busy;        /* with a batch, while its thread does something else: a turn goes elsewhere */
     bool is_single;      /* the last one died before it began any of a batch: the next run goes alone */
     uint32_t batch_most; /* runs in a batch; 0: not known yet */
@@ -104,7 +106,7 @@ typedef struct rni_processes {
     struct rni_watched *watched; /* the watcher's */
 } rni_processes;
 
-/* Whether it is still the process that it was, and not its successor. */
+/* Whether it is still the process that it was, and not its successor. For its thread, while it uses it; or with the lock held. */
 static inline bool rni_process_is(const rni_process *process, uint32_t number) {
     return process->is_up && process->number == number;
 }
@@ -119,8 +121,9 @@ rn_value rni_process_make(rni_processes *processes, rni_process *process); /* a 
 bool rni_process_take(rni_processes *processes, rni_process *process, const rni_turn *turn, rni_run **before, rn_value *error);
 void rni_process_close_lines(rni_process *process); /* what it shares with its host */
 void rni_process_kill(rni_processes *processes, rni_process *process);
-/* The other end of that. Afterwards it may be another thread's, if nobody uses it. */
-void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before);
+/* The other end of that; `number` is of the process that was taken. If it died, there may be another by now, which has not
+ * begun anything of `before`. Afterwards it may be another thread's, if nobody uses it. */
+void rni_process_let_be(rni_processes *processes, rni_process *process, uint32_t number, rni_run *before);
 /* The runs of its batch, which are told what they must know; the list stays there until the next call. NULL, 0: none. */
 void rni_process_set_batch(rni_processes *processes, rni_process *process, rni_run *const *runs, uint32_t count);
 void rni_process_tell(rni_processes *processes, rni_process *process); /* the same again; with the lock held */

@@ -95,7 +95,6 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
     rni_store_relaxed(&process->is_dead, 0);
     process->is_up = true;
     process->run = NULL;
-    process->users = 0;
     process->turns = 0;
     process->is_prepared = process->is_preparing = false;
     process->memory = process->group = -1;
@@ -183,7 +182,6 @@ rn_value rni_process_bury(rni_processes *processes, rni_process *process) {
     rni_names_free(&process->names);
     rni_mutex_lock(&processes->lock);
     process->is_up = false;
-    process->users = 0;
     process->is_replaced = true;
     rni_os_close(process->memory);
     process->has_exceeded = rni_limits_bury(processes, process->number, process->group);
@@ -423,6 +421,7 @@ bool rni_process_take(rni_processes *processes, rni_process *process, const rni_
         process->users++;
         rni_store_relaxed(&process->waits, 0);
         rni_process_tell(processes, process);
+        rni_supply_log_recovery(processes);
     }
     rni_mutex_unlock(&processes->lock);
     return is_up;
@@ -446,12 +445,14 @@ static void tell_batch(const rni_processes *processes, rni_process *process, con
     }
 }
 
-void rni_process_let_be(rni_processes *processes, rni_process *process, rni_run *before) {
+void rni_process_let_be(rni_processes *processes, rni_process *process, uint32_t number, rni_run *before) {
     rni_mutex_lock(&processes->lock);
-    process->run = before;
     process->users--;
-    rni_store_relaxed(&process->waits, before != NULL); /* for the run that has ended */
-    rni_process_tell(processes, process);
+    if (rni_process_is(process, number)) {
+        process->run = before;
+        rni_store_relaxed(&process->waits, before != NULL); /* for the run that has ended */
+        rni_process_tell(processes, process);
+    }
     rni_home_changed(processes);
     rni_supply_idle(processes, process);
     rni_mutex_unlock(&processes->lock);

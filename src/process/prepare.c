@@ -116,12 +116,13 @@ static enum rni_prepared prepare(rni_processes *processes, rni_process *process,
         *error = rni_error_no_memory();
         return RNI_PREPARE_FAILED;
     }
+    uint32_t number = process->number;
     process->is_prepared = true; /* so far as what it starts, and waits for, is concerned */
     process->is_preparing = true;
     rni_run *waiting = exchange_run(processes, process, run);
     enum rni_prepared prepared = take_through(processes, process, run, error);
-    process->is_preparing = process->died_below = false;
-    if (process->is_up) (void)exchange_run(processes, process, waiting);
+    process->is_preparing = false;
+    if (rni_process_is(process, number)) (void)exchange_run(processes, process, waiting);
     rni_run_free(run);
     return prepared;
 }

@@ -89,7 +89,7 @@ static rn_value send_turn(rni_process *process, rni_turn *turn) {
 
 /* ---- what comes back ---- */
 
-enum reply { ENDED, WAITS, FAILED, NOT_BEGUN, REPLACED, GONE, DIED, GOES_ON };
+enum reply { ENDED, WAITS, FAILED, DIED_BELOW, NOT_BEGUN, REPLACED, GONE, DIED, GOES_ON };
 
 #define TRIES 3 /* of a turn whose process dies before it has begun it */
 
@@ -238,8 +238,7 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
     for (;;) {
         if (!rni_process_is(process, number)) {
             *error = died_below();
-            process->died_below = true;
-            return FAILED;
+            return DIED_BELOW;
         }
         bool has_mail = rni_process_await_mail(process, -1);
         enum reply reply = has_mail ? take_frame(processes, process, turn, error) : DIED;
@@ -287,15 +286,12 @@ struct stay {
 /* The process has done with the turn, or died. */
 static void leave(rni_processes *processes, rni_process *process, rni_turn *turn, struct stay *stay, bool is_good) {
     bool is_condemned = stay->limit.timeout > 0 && stay->limit.step >= RNI_WAS_TERMINATED;
+    bool is_there = rni_process_is(process, stay->number);
     if (is_good) rni_quarantine_clear(&processes->quarantine, turn, stay->since);
-    if (!rni_process_is(process, stay->number)) return;
-    if (is_condemned) {
-        put_away(processes, process);
-        return;
-    }
-    rni_limits_lift(processes, process, turn->call.run);
-    if (is_good && !stay->outer && rni_recycle(processes, process, 1)) return;
-    rni_process_let_be(processes, process, stay->outer);
+    if (is_there && is_condemned) put_away(processes, process);
+    if (is_there && !is_condemned) rni_limits_lift(processes, process, turn->call.run);
+    if (is_there && !is_condemned && is_good && !stay->outer && rni_recycle(processes, process, 1)) return;
+    rni_process_let_be(processes, process, stay->number, stay->outer);
 }
 
 /* It uses more already than the run may: another process is made. If not even a new one can be limited, that is it. */
@@ -303,6 +299,22 @@ static enum reply replace(rni_processes *processes, rni_process *process, bool i
     put_away(processes, process);
     if (is_new) *error = rn_error(RN_NO_MEMORY, "the memory of a worker process cannot be limited (.limits.memory)");
     return is_new ? FAILED : REPLACED;
+}
+
+/* In a process that was taken for it, and is let be afterwards. */
+static enum reply stay_there(rni_processes *processes, rni_process *process, rni_turn *turn, struct stay *stay,
+                             bool resumed, rn_value *error) {
+    enum rni_prepared prepared = rni_prepare(processes, process, error);
+    if (prepared != RNI_PREPARED) return prepared == RNI_PREPARE_AGAIN ? NOT_BEGUN : FAILED;
+    show_iteration(turn, turn->stage);
+    bool is_new = process->group < 0;
+    if (!rni_limits_apply(processes, process, turn->call.run)) return replace(processes, process, is_new, error);
+    rni_overtime_arm(processes, process, turn, &stay->limit);
+    if (!resumed) *error = send_turn(process, turn);
+    enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
+    rni_overtime_disarm(processes, process, &stay->limit);
+    if (reply == FAILED || reply == DIED_BELOW) *error = rni_overtime_judge(process, &stay->limit, *error);
+    return reply;
 }
 
 /* One try, in one process. */
@@ -314,17 +326,8 @@ static enum reply take_through(rni_processes *processes, rni_process *process, r
     if (reply == FAILED || (!resumed && rni_quarantine_refuses(&processes->quarantine, turn, error))) return FAILED;
     if (rni_prepare_refuses(processes, process, error)) return FAILED;
     if (!rni_process_take(processes, process, turn, &stay.outer, error)) return FAILED;
-    enum rni_prepared prepared = rni_prepare(processes, process, error);
-    if (prepared != RNI_PREPARED) return prepared == RNI_PREPARE_AGAIN ? NOT_BEGUN : FAILED;
     stay.number = process->number;
-    show_iteration(turn, turn->stage);
-    bool is_new = process->group < 0;
-    if (!rni_limits_apply(processes, process, turn->call.run)) return replace(processes, process, is_new, error);
-    rni_overtime_arm(processes, process, turn, &stay.limit);
-    if (!resumed) *error = send_turn(process, turn);
-    reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
-    rni_overtime_disarm(processes, process, &stay.limit);
-    if (reply == FAILED) *error = rni_overtime_judge(process, &stay.limit, *error);
+    reply = stay_there(processes, process, turn, &stay, resumed, error);
     leave(processes, process, turn, &stay, reply == ENDED || reply == WAITS);
     return reply;
 }
@@ -341,8 +344,7 @@ static bool work_in(rni_processes *processes, rni_process *process, rni_turn *tu
             continue;
         }
         tries = 0;
-        if (!process->died_below) rni_capsule_leave(processes, turn, error); /* else that run has left one */
-        process->died_below = false;
+        if (reply != DIED_BELOW) rni_capsule_leave(processes, turn, error); /* else that run has left one */
         if (turn->stage == RNI_STAGE_FUNCTION) rni_turn_begin_iteration(turn);
         rni_turn_fail(turn, error);
         turn->has_outcome = true;

@@ -45,7 +45,8 @@ bool rni_recycle(rni_processes *processes, rni_process *process, uint64_t turns)
     let_leave(processes, process);
     process->is_up = process->is_replaced = false;
     process->run = NULL;
-    process->users = 0;
+    process->users--;
+    rni_home_changed(processes);
     rni_os_close(process->memory);
     rni_process_close_lines(process); /* the process has its own mapping of what is in it */
     rni_mutex_unlock(&processes->lock);

@@ -206,13 +206,19 @@ static void put_info(rni_writer *frame, const rn_run_info *info) {
     rni_put_text(frame, info->name);
 }
 
+#define MORE_PENDING 64 /* runs that may start between two looks, and be listed */
+
+/* There is room for as many as there are, whatever a worker wants. */
 static bool serve_pending(rni_process *process, rni_turn *turn, rni_reader *reader) {
+    rn_runtime *runtime = rni_runtime_handle(turn->call.runtime);
     uint64_t wanted = rni_take_64(reader);
     if (!rni_reader_is_done(reader)) return false;
-    size_t capacity = wanted > 1u << 20 ? 1u << 20 : (size_t)wanted;
+    uint64_t room = wanted > 0 ? (uint64_t)rn_pending(runtime, NULL, 0) + MORE_PENDING : 0; /* it is open: a task of it runs */
+    size_t capacity = wanted < room ? (size_t)wanted : (size_t)room;
     rn_run_info *infos = capacity > 0 ? rni_alloc(capacity * sizeof *infos) : NULL;
     if (!infos) capacity = 0;
-    int64_t count = rn_pending(rni_runtime_handle(turn->call.runtime), infos, capacity);
+    int64_t count = rn_pending(runtime, infos, capacity);
+    if (capacity < wanted && count > (int64_t)capacity) count = (int64_t)capacity; /* the others came later */
     rni_writer *frame = begin_answer(process);
     rni_put_64(frame, (uint64_t)count);
     for (size_t i = 0; i < capacity && (int64_t)i < count; i++) put_info(frame, &infos[i]);

@@ -53,12 +53,11 @@ static uint64_t room_of(const rni_stream *stream) {
 }
 
 /* The receiver refuses what it is told now. */
-static bool give_up(rni_stream *stream) {
+static void give_up(rni_stream *stream) {
     rni_channel *channel = stream->channel;
     rni_store_release(&channel->out->put, stream->base + stream->done + 2 * RNI_RING_BYTES); /* pairs with ready_of */
     if (stream->is_announced) tell(channel);
     else rni_stream_announce(channel);
-    return false;
 }
 
 static bool await_room(rni_stream *stream, uint32_t word, int64_t *deadline) {
@@ -66,7 +65,9 @@ static bool await_room(rni_stream *stream, uint32_t word, int64_t *deadline) {
     uint32_t ignored;
     if (rni_load_acquire(&channel->is_gone)) return false; /* pairs with the watcher */
     if (rni_channel_has_mail(channel, &ignored)) return false;
-    return await_move(channel, word, deadline) || give_up(stream);
+    if (await_move(channel, word, deadline)) return true;
+    give_up(stream);
+    return false;
 }
 
 /* So many more are there: the first of them make it a message. */

@@ -1,5 +1,8 @@
 #include "process/supply.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "process/host.h"
 #include "value/value.h"
 
@@ -24,15 +27,16 @@ int64_t rni_supply_may_replace(rni_supply *supply, int64_t now) {
 
 static void join_row(rni_supply *supply, rni_stranded *self) {
     self->next = NULL;
+    self->is_in_row = true;
     *supply->last = self;
     supply->last = &self->next;
     supply->stranded++;
 }
 
-static void leave_row(rni_supply *supply, const rni_stranded *self) {
+static void leave_row(rni_supply *supply, rni_stranded *self) {
     rni_stranded **link = &supply->first;
-    while (*link && *link != self) link = &(*link)->next;
-    if (!*link) return; /* it was handed a process */
+    while (*link != self) link = &(*link)->next;
+    self->is_in_row = false;
     *link = self->next;
     if (supply->last == &self->next) supply->last = link;
     supply->stranded--;
@@ -44,9 +48,11 @@ static void wake_row(rni_supply *supply) {
 }
 
 void rni_supply_exchange(rni_process *one, rni_process *other) {
-    rni_process between = *one;
-    *one = *other;
-    *other = between;
+    enum { OF_THE_PROCESS = offsetof(rni_process, users) };
+    char between[OF_THE_PROCESS];
+    memcpy(between, one, OF_THE_PROCESS);
+    memcpy(one, other, OF_THE_PROCESS);
+    memcpy(other, between, OF_THE_PROCESS);
 }
 
 void rni_supply_idle(rni_processes *processes, rni_process *process) {
@@ -122,7 +128,7 @@ static void log_refusal(rni_processes *processes, rn_value error) {
     rni_mutex_lock(&processes->lock);
 }
 
-static void log_recovery(rni_processes *processes) {
+void rni_supply_log_recovery(rni_processes *processes) {
     rni_supply *supply = &processes->supply;
     unsigned up = rni_supply_up(processes), wanted = supply->wanted;
     if (wanted == 0 || up < wanted) return;
@@ -160,11 +166,11 @@ static bool try_to_make(rni_processes *processes, rni_process *process, int64_t 
     return true;
 }
 
-/* First come, first served: a thread that comes while others wait does not overtake them. */
-static void wait_in_row(rni_processes *processes, rni_stranded *self, bool *is_in_row, int64_t until) {
+/* First come, first served: a thread that comes while others wait does not overtake them. One that was handed a process
+ * which another thread has taken since, before this one woke, comes anew. */
+static void wait_in_row(rni_processes *processes, rni_stranded *self, int64_t until) {
     rni_supply *supply = &processes->supply;
-    if (!*is_in_row) join_row(supply, self);
-    *is_in_row = true;
+    if (!self->is_in_row) join_row(supply, self);
     uint32_t word = rni_load_acquire(&supply->word); /* pairs with wake_row */
     rni_mutex_unlock(&processes->lock);
     rni_os_wait(&supply->word, word, until);
@@ -180,7 +186,7 @@ bool rni_supply_process(rni_processes *processes, rni_process *process, rn_value
     rni_supply *supply = &processes->supply;
     rni_stranded self = {.slot = process};
     int64_t came = rni_os_now();
-    bool is_in_row = false, gives_up = false;
+    bool gives_up = false;
     *error = rni_none();
     while (!process->is_up && !gives_up) {
         int64_t now = rni_os_now(), until = when_to_try(supply, process, now);
@@ -191,14 +197,14 @@ bool rni_supply_process(rni_processes *processes, rni_process *process, rn_value
         }
         if (process->is_up || borrow(processes, process)) break;
         gives_up = has_waited_long(processes, now) && supply->refused >= came; /* whoever tried last */
-        if (!gives_up) wait_in_row(processes, &self, &is_in_row, until);
+        if (!gives_up) wait_in_row(processes, &self, until);
     }
-    if (is_in_row) leave_row(supply, &self);
+    if (self.is_in_row) leave_row(supply, &self);
     if (!process->is_up) {
         *error = no_process(*error);
         return false;
     }
     rni_drop(*error);
-    log_recovery(processes);
+    *error = rni_none();
     return true;
 }

@@ -24,6 +24,7 @@ struct rni_processes;
 typedef struct rni_stranded {
     struct rni_stranded *next;
     struct rni_process *slot;
+    bool is_in_row;
 } rni_stranded;
 
 typedef struct rni_supply {
@@ -45,8 +46,12 @@ void rni_supply_init(rni_supply *supply, unsigned respawn_rate);
 /* Whether one more process that died may be replaced now: 0, and it is counted; or the moment from which on it may be. */
 int64_t rni_supply_may_replace(rni_supply *supply, int64_t now);
 
-/* With the lock held, which it gives up while it waits: the process is up (true), or *error says why not. */
+/* With the lock held, which it gives up while it waits: the process is up (true), or *error says why not. It is taken by
+ * whoever asked for it before the lock is given up again: one that lies idle may be another's afterwards. */
 bool rni_supply_process(struct rni_processes *processes, struct rni_process *process, rn_value *error);
+
+/* With the lock held, which it gives up for a line in the log, if the system gives as many processes again as are wanted. */
+void rni_supply_log_recovery(struct rni_processes *processes);
 
 /* With the lock held: the thread of the process does not need it now. It may be another's afterwards. */
 void rni_supply_idle(struct rni_processes *processes, struct rni_process *process);

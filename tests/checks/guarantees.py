@@ -9,7 +9,8 @@ from checks import run
 
 PAGE = 'docs/guarantees.md'
 LINK = re.compile(r'\[([^\]]+)\]\(\.\./(tests/(\w+)/([\w.]+))\)')
-# How a test is declared, by folder. A fault program has a row of its own and functions that prove a part of it.
+# How a test is declared, by folder. A fault program has a row of its own and functions that prove a part of it; one about
+# worker processes too, and its functions are sentences.
 PROGRAM = r'^static void (prove_\w+)\(|^    proof_begin\(argc, argv, [^"]*"([^"]+)"(?: : "([^"]+)")?'
 DECLARED = {
     'checks': r"^run\('([^']+)'",
@@ -17,6 +18,7 @@ DECLARED = {
     'examples': r'^    def (test_\w+)\(',
     'fault': PROGRAM,
     'model': r'mc_main\("([^"]+)"',
+    'process': PROGRAM + r'|^static void ([a-z]+(?:_[a-z]+){3,})\(|^static void (\w+)\(void \*\*|printf\("(P\d+): |^TEST\((\w+)\)',
     'stress': PROGRAM,
     'unit': r'^TEST\((\w+)\)',
 }

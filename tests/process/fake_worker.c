@@ -1,5 +1,6 @@
 #include "fake_worker.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 enum { FAKES_MAX = 256, MAPPINGS_MAX = 64, ENDS_MAX = 1024 };
 
 fake_player *fake_plays;
+bool (*fake_is_refused)(void);
 void (*fake_appears)(struct fake *fake);
 atomic_ullong fake_spawned, fake_killed;
 
@@ -82,6 +84,10 @@ static struct fake *free_fake(void) {
 
 int __wrap_rni_zygote_spawn(rni_zygote *zygote, const int *fds, uint32_t count, int *pidfd, uint32_t *number) {
     int own[3];
+    if (fake_is_refused && fake_is_refused()) {
+        zygote->refusal = EAGAIN;
+        return RN_NO_PROCESSES;
+    }
     pthread_mutex_lock(&mutex);
     struct fake *fake = free_fake();
     *fake = (struct fake){.host_in = mapped(fds[1]), .host_out = mapped(fds[0]), .is_dead = true, .number = zygote->next++};

@@ -23,12 +23,15 @@ struct fake {
     /* The player's: where its turn stands. */
     uint8_t stage;
     uint64_t iteration, times, every;
-    bool has_hooks;
+    bool has_hooks, is_starting;
 };
 
 /* What a worker does with a message: any number of frames, or its end. The reader is behind the frame's kind. */
 typedef void fake_player(struct fake *fake, uint8_t kind, rni_reader *reader);
 extern fake_player *fake_plays;
+
+/* Whether the system refuses a new one. NULL: it never does. */
+extern bool (*fake_is_refused)(void);
 
 /* Called when a fake has its mailboxes. */
 extern void (*fake_appears)(struct fake *fake);

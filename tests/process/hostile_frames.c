@@ -583,10 +583,10 @@ static void check_fetches(unsigned runs) {
 
 int main(int argc, char **argv) {
     proof_begin(argc, argv, "P11");
-    guard_against_hang(proof_torture ? 3000 : 280);
+    guard_against_hang(proof_torture ? 14000 : 280);
     check_refusals();
     check_fetches((unsigned)proof_amount(200, 2000));
     const char *wanted = proof_option("--frames");
-    if (!proof_canary) check_mutations(wanted ? strtoull(wanted, NULL, 10) : proof_amount(60000, 10000000));
+    if (!proof_canary) check_mutations(wanted ? strtoull(wanted, NULL, 10) : proof_torture ? 10000000 : proof_amount(60000, 0)); /* so many in a sanitizer too */
     return proof_end("refusals, mutations and fetches");
 }

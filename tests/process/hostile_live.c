@@ -28,21 +28,29 @@
 #include "ledger.h"
 #include "support.h"
 
-enum { RUNS_MAX = 1 << 20, PIDS = 1 << 22, ROUND = 64, WORKERS = 3 };
+enum { RUNS_MAX = 1 << 20, PROCESSES_MAX = 1 << 20, ROUND = 64, WORKERS = 3 };
 
 struct ledger {
-    atomic_int process[RUNS_MAX];   /* that executed the run; 0: none */
-    atomic_bool is_tainted[PIDS];   /* by process id: it has turned */
-    atomic_int tainted[RUNS_MAX];   /* the same, in their order */
+    atomic_uint process[RUNS_MAX];  /* that executed the run; 0: none */
+    atomic_uint processes;          /* how many have come so far: their ids come again in a long run, their numbers here do not */
+    atomic_bool is_tainted[PROCESSES_MAX]; /* it has turned */
+    atomic_int tainted[PROCESSES_MAX];     /* ids of those, in their order */
     atomic_uint tainted_count;
     atomic_ullong written, refused, allowed;
 };
 _Static_assert(sizeof(struct ledger) <= LEDGER_BYTES, "it fits its pages");
 #define ledger ((struct ledger *)ledger_pages)
 
+/* Of this process. */
+static unsigned own_number(void) {
+    static unsigned number;
+    if (number == 0) number = 1 + atomic_fetch_add(&ledger->processes, 1) % (PROCESSES_MAX - 1);
+    return number;
+}
+
 static void taint(void) {
-    if (atomic_exchange(&ledger->is_tainted[getpid() % PIDS], true)) return;
-    atomic_store(&ledger->tainted[atomic_fetch_add(&ledger->tainted_count, 1) % RUNS_MAX], getpid());
+    if (atomic_exchange(&ledger->is_tainted[own_number()], true)) return;
+    atomic_store(&ledger->tainted[atomic_fetch_add(&ledger->tainted_count, 1) % PROCESSES_MAX], getpid());
 }
 
 static uint64_t now_ns(void) {
@@ -86,7 +94,7 @@ static unsigned find_fds(int *fds, unsigned most, const char *kind) {
 
 static rn_value work(rn_call *call) {
     int64_t number = rn_as_int(rn_arg(call));
-    atomic_store(&ledger->process[number], getpid());
+    atomic_store(&ledger->process[number], own_number());
     for (volatile int64_t i = 0; i < number * 7919 % 4000; i++) {
     }
     return rn_int(number * 3 + 1);
@@ -220,7 +228,7 @@ static void *end_tainted(void *argument) {
         unsigned count = atomic_load(&ledger->tainted_count);
         nanosleep(&pause, NULL);
         for (; done < count; done++) {
-            int pid = atomic_load(&ledger->tainted[done % RUNS_MAX]);
+            int pid = atomic_load(&ledger->tainted[done % PROCESSES_MAX]);
             if (pid > 0 && is_worker(pid)) kill(pid, SIGKILL);
         }
     }
@@ -243,10 +251,10 @@ static void play_round(rn_runtime *host, rn_task_fn *hostile) {
     }
     for (unsigned i = 0; i < ROUND; i++) {
         rn_value result = rn_result(honest[i]);
-        int process = atomic_load(&ledger->process[first + i]);
+        unsigned process = atomic_load(&ledger->process[first + i]);
         bool is_right = rn_kind(result) == RN_INT && rn_as_int(result) == (first + i) * 3 + 1;
         if (proof_canary && first == 0 && i == 0) is_right = false;
-        bool is_honest = process != 0 && !atomic_load(&ledger->is_tainted[process % PIDS]);
+        bool is_honest = process != 0 && !atomic_load(&ledger->is_tainted[process]);
         if (proof_canary && first == 0 && i == 0) is_honest = true;
         check(process != 0 || is_crash(result) || !rn_is_error(result), "run %lld was lost: %s", (long long)(first + i),
               rn_is_error(result) ? rn_error_message(result) : "");

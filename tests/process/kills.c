@@ -1,10 +1,12 @@
 /*
- * P2, P4, P5: worker processes that are killed at random moments, and a ledger in shared memory of what was executed and
+ * P2, P4, P5, P7: worker processes that are killed at random moments, and a ledger in shared memory of what was executed and
  * what was completed. Nothing is lost, nothing is told twice, nothing is executed twice, and a run whose process was
- * not killed does not notice.
+ * not killed does not notice. When the runtime is closed no descriptor, thread, process or mapping of a file is left.
  *
  *     kills [KILLS [WORKERS]]     the last line is the figure; --canary counts an execution twice, and must fail
  */
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -130,6 +133,44 @@ static bool play_round(rn_runtime *runtime, struct tally *tally) {
     return true;
 }
 
+/* ---- what is left ---- */
+
+struct belongings {
+    unsigned descriptors, threads, files_mapped;
+};
+
+static unsigned entries_of(const char *path) {
+    unsigned count = 0;
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder)) count++;
+    count -= 2; /* itself, and the folder above */
+    if (folder) closedir(folder);
+    return count;
+}
+
+static unsigned lines_with(const char *path, const char *text) {
+    char line[512];
+    unsigned count = 0;
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file)) count += strstr(line, text) != NULL;
+    if (file) fclose(file);
+    return count;
+}
+
+static struct belongings belongings(void) {
+    return (struct belongings){entries_of("/proc/self/fd"), entries_of("/proc/self/task"), lines_with("/proc/self/maps", "memfd:")};
+}
+
+static bool is_nothing_left(const struct belongings *before) {
+    struct belongings now = belongings();
+    bool has_child = waitpid(-1, NULL, WNOHANG | __WALL) != -1 || errno != ECHILD;
+    printf("P7: %u descriptors, before %u; %u threads, before %u; %u files mapped, before %u; %s\n", now.descriptors,
+           before->descriptors, now.threads, before->threads, now.files_mapped, before->files_mapped,
+           has_child ? "a child" : "no child");
+    return now.descriptors == before->descriptors && now.threads == before->threads &&
+           now.files_mapped == before->files_mapped && !has_child;
+}
+
 static int judge(const struct tally *tally, uint64_t kills) {
     bool is_good = tally->lost == 0 && tally->twice == 0 && tally->wrong == 0 && tally->crashed <= kills;
     printf("P2: %" PRIu64 " kills, %" PRIu64 " runs: %" PRIu64 " crashed, %" PRIu64 " lost, %" PRIu64
@@ -146,6 +187,7 @@ int main(int argc, char **argv) {
     killer.random = (uint64_t)time(NULL) * 2654435761u | 1;
     printf("# seed %" PRIu64 "\n", killer.random);
     if (!ledger_make()) return 2;
+    struct belongings before = belongings();
     rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = argc > 2 ? (unsigned)atoi(argv[2]) : 4,
                                   .log = rn_log_nothing, .quarantine = UINT32_MAX, .respawn_rate = UINT32_MAX);
     if (rn_is_error(rn_open_error(runtime))) return 2;
@@ -156,5 +198,6 @@ int main(int argc, char **argv) {
     atomic_store(&killer.stop, true);
     pthread_join(thread, NULL);
     if (rn_close(runtime) != RN_OK) return 2;
+    if (!is_nothing_left(&before)) return 1;
     return judge(&tally, atomic_load(&killer.killed));
 }

@@ -327,6 +327,63 @@ static void a_signal_never_hits_the_next_task(uint64_t runs) {
     proof_case();
 }
 
+/* ---- stopping ---- */
+
+enum { HELD, ENOUGH };
+
+/* Does not listen. */
+static rn_value go_on_until_told_by_the_program(rn_call *call) {
+    atomic_store(&notes()->begun, 1);
+    while (atomic_load(&notes()->child) == HELD) spin();
+    return rn_int(rn_stopping(call) ? 5 : 6);
+}
+
+static rn_value note_and_loop(rn_call *call) {
+    atomic_store(&notes()->begun, 1);
+    return loop(call);
+}
+
+static void await_begin(void) {
+    while (!atomic_load(&notes()->begun)) spin();
+}
+
+static int64_t wait_out(int64_t time) {
+    struct timespec pause = {0, (long)time};
+    return nanosleep(&pause, NULL);
+}
+
+/* Longer than all steps of a time limit take. */
+static void a_stop_tells_an_iteration_and_leaves_it_its_time(void) {
+    rn_runtime *runtime = open_runtime(1, RN_MILLISECONDS(1));
+    atomic_store(&notes()->begun, 0);
+    atomic_store(&notes()->child, HELD);
+    int64_t before = pid_of_worker(runtime);
+    rn_future *future = rn_run(runtime, go_on_until_told_by_the_program, .times = 3);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    (void)wait_out(RN_MILLISECONDS(50));
+    atomic_store(&notes()->child, ENOUGH);
+    rn_value result = rn_result(future);
+    check(rn_kind(result) == RN_INT && rn_as_int(result) == 5, "it was interrupted");
+    check(pid_of_worker(runtime) == before, "its process is another");
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+static void the_time_limit_ends_what_does_not_listen(bool is_by_close) {
+    rn_runtime *runtime = open_runtime(1, SHORT);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = rn_run(runtime, note_and_loop, .times = 3, .timeout = TIMEOUT);
+    await_begin();
+    if (is_by_close) check(rn_close(runtime, .how = RN_STOP) == RN_OK, "the runtime did not close");
+    else check(rn_stop(future), "it was not told");
+    check_overtime(rn_result(future), "stopped", "");
+    rn_release(future);
+    if (!is_by_close) check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
 int main(int argc, char **argv) {
     proof_begin(argc, argv, "P15");
     guard_against_hang(120);
@@ -340,6 +397,9 @@ int main(int argc, char **argv) {
     a_late_hook_has_failed(true);
     a_task_that_started_another_is_ended_alone();
     a_task_that_waits_is_ended_before_what_it_waits_for();
+    a_stop_tells_an_iteration_and_leaves_it_its_time();
+    the_time_limit_ends_what_does_not_listen(false);
+    the_time_limit_ends_what_does_not_listen(true);
     a_signal_never_hits_the_next_task(proof_amount(400, 20000));
     return proof_end("tasks that do not end were ended, and no other");
 }

@@ -20,7 +20,8 @@
 enum { ANSWER = 42 };
 
 struct notes {
-    atomic_uint prepared, waited, idle;
+    atomic_uint prepared, waited, idle, process_count;
+    atomic_int processes[64];
 };
 
 static struct notes *notes(void) { return ledger_pages; }
@@ -92,6 +93,30 @@ static rn_value start_and_wait(rn_call *call) {
     bool is_right = rn_kind(result) == RN_INT && rn_as_int(result) == ANSWER;
     rn_drop(result);
     return is_right ? prepare(call) : rn_error(EIO, "the run before ended otherwise");
+}
+
+static rn_value die_at_first(rn_call *call) {
+    return rn_iteration(call) == 1 ? die(call) : rn_none();
+}
+
+/* Waits for a run that dies, as often as there are threads: the last of them runs it in this process. */
+static rn_value wait_for_a_death(rn_call *call) {
+    if (atomic_fetch_add(&notes()->waited, 1) < 8) {
+        rn_future *future = rn_run(rn_runtime_of(call), die_at_first, .times = 2);
+        (void)rn_wait(future, -1);
+        rn_release(future);
+    }
+    return prepare(call);
+}
+
+/* As many at a time as there are threads. */
+static rn_value note_processes(rn_call *call) {
+    atomic_store(&notes()->processes[atomic_fetch_add(&notes()->process_count, 1)], getpid());
+    if (rn_as_int(rn_arg(call)) == 0) return rn_none();
+    rn_future *future = rn_run(rn_runtime_of(call), note_processes, .arg = rn_int(rn_as_int(rn_arg(call)) - 1), .name = "inner");
+    (void)rn_wait(future, -1);
+    rn_release(future);
+    return rn_none();
 }
 
 static rn_value keep_buffer(rn_call *call) {
@@ -203,6 +228,24 @@ static void its_argument_may_be_a_buffer(void) {
 }
 
 /* ---- failures ---- */
+
+/* The process that took its place is as any other: it is recycled after two turns. */
+static void it_may_die_in_a_run_that_it_waits_for(void) {
+    enum { RUNS = 40 };
+    forget_notes();
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .spare_workers = 1, .log = rn_log_nothing,
+                                  .recycle_after = 2, .quarantine = 1000, .prepare = proof_canary ? NULL : wait_for_a_death,
+                                  .prepare_arg = rn_int(ANSWER));
+    for (int i = 0; i < 8; i++) (void)code_of(rn_run(runtime, ask, .name = "first"));
+    for (int i = 0; i < RUNS / 2; i++) (void)code_of(rn_run(runtime, note_processes, .arg = rn_int(1), .name = "outer"));
+    check(atomic_load(&notes()->process_count) == RUNS, "%u runs", atomic_load(&notes()->process_count));
+    for (int i = 0; i < RUNS; i++) {
+        unsigned turns = 0;
+        for (int k = 0; k < RUNS; k++) turns += notes()->processes[i] == notes()->processes[k];
+        check(turns <= 2, "process %d has done %u turns", notes()->processes[i], turns);
+    }
+    close_it(runtime);
+}
 
 static void check_error(rn_future *future, int cause, const char *text, const char *below) {
     rn_value result = rn_result(future);
@@ -343,6 +386,7 @@ int main(int argc, char **argv) {
     failures_between_which_it_works_do_not_count();
     what_the_system_refuses_fails_that_run_alone();
     its_crash_leaves_a_capsule();
+    it_may_die_in_a_run_that_it_waits_for();
     what_cannot_be_prepared_does_not_open();
     no_worker_process_calls_on_idle_and_none_of_its_threads();
     return proof_end("worker processes were prepared");

@@ -11,6 +11,7 @@
 
 #include "support.h"
 #include "value/value.h"
+#include "value/wire.h"
 
 static char *no_variables[] = {NULL};
 static char *some_variables[] = {"EMPTY=", "LINES=a\nb\\c\x7f\x01", "UTF=\xc3\xa4", "no equals sign", NULL};
@@ -143,6 +144,159 @@ TEST(a_line_that_is_wrong_is_named_with_what_is_accepted) {
     assert_refused("values: 9\n", "values: 9", "no empty line ends the header");
 }
 
+static void assert_value_refused(const char *line, const char *old, const char *new, const char *accepted) {
+    char before[100], after[200], message[300];
+    (void)snprintf(before, sizeof before, "%s%s", line, old);
+    (void)snprintf(after, sizeof after, "%s%s", line, new);
+    rn_value error = read_changed(before, after);
+    (void)snprintf(message, sizeof message, "is '%.60s'; accepted is %s", new, accepted);
+    assert_int_equal(rn_error_code(error), RN_INVALID);
+    if (!strstr(rn_error_message(error), message)) fail_msg("\"%s\" does not say: %s", rn_error_message(error), message);
+    rn_drop(error);
+}
+
+static void assert_good(const char *old, const char *new) {
+    rn_value error = read_changed(old, new);
+    assert_true(rn_is_none(error));
+}
+
+TEST(numbers_are_read_up_to_their_ends) {
+    static const char *const bad[] = {"", "00", "1:", "1/", "18446744073709551615", "18446744073709551616", "unlimite", "1 "};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_value_refused("run: ", "99", bad[i], "a decimal number, or unlimited");
+    assert_good("run: 99", "run: 0");
+    assert_good("run: 99", "run: 18446744073709551614");
+    assert_good("run: 99", "run: unlimited");
+    assert_good("workers: 3", "workers: 1024");
+    assert_value_refused("workers: ", "3", "1025", "a decimal number up to 1024");
+    assert_refused("values: 9", "values: nine", "line 28: values is 'nine'; accepted is 9, as many bytes as there are");
+}
+
+TEST(offsets_are_read_up_to_their_ends) {
+    static const char *const bad[] = {"", "1x1", "0y1", "0x", "0x01", "0xg", "0x1F", "0x12345678901234567", "0x/", "0x`"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_value_refused("offset: ", "0x1f", bad[i], "a number like 0x12ab of at most 16 digits");
+    assert_good("0x1f", "0x0");
+    assert_good("0x1f", "0xffffffffffffffff");
+}
+
+TEST(ids_are_pairs_of_digits) {
+    char longest[65], too_long[67];
+    memset(longest, 'a', sizeof longest - 1);
+    memset(too_long, 'a', sizeof too_long - 1);
+    longest[sizeof longest - 1] = too_long[sizeof too_long - 1] = '\0';
+    const char *const bad[] = {"", "1", "zz", "0g", "0:", "A0", too_long};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_value_refused("file-id: ", "12ab", bad[i], "2 to 64 digits 0-9 and a-f, in pairs");
+    char line[100];
+    (void)snprintf(line, sizeof line, "file-id: %s", longest);
+    assert_good("file-id: 12ab", line);
+}
+
+TEST(a_text_that_is_too_long_is_refused) {
+    char longest[64], too_long[65];
+    memset(longest, 'x', sizeof longest - 1);
+    memset(too_long, 'x', sizeof too_long - 1);
+    longest[sizeof longest - 1] = too_long[sizeof too_long - 1] = '\0';
+    assert_value_refused("task: ", "a task", too_long, "a text of at most 63 bytes");
+    assert_good("a task", longest);
+}
+
+/* What is escaped must be, and in one way only. */
+TEST(only_escapes_that_are_written_are_read) {
+    static const char *const bad[] = {"\\", "\\x", "\\x0", "\\y01", "\\xg1", "\\x1g", "\\x00", "\\x41", "\\x1F", "\x7f", "\\\\", "\x1f"};
+    char old[] = "argument: 7", new[40], message[200];
+    (void)snprintf(message, sizeof message, "line 11: argument holds a byte or an escape that nobody writes; accepted are "
+                                            "printable bytes, and \\xHH for the others and the backslash");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        (void)snprintf(new, sizeof new, "argument: %s", bad[i]);
+        assert_refused(old, new, message);
+    }
+    assert_good(old, "argument: \\x01\\x5c\\x7f \xff");
+}
+
+TEST(lines_that_are_others_than_expected_are_refused) {
+    assert_refused("task: ", "task:", "line 2 is not 'task: ...'");
+    assert_refused("task: ", "task; ", "line 2 is not 'task: ...'");
+    assert_refused("task: ", "\ntask: ", "line 2 is not 'task: ...'");
+    assert_refused("values: 9\n", "values: 9\nmore: 1\n", "line 29 is not empty");
+    assert_refused("values: 9", "trace: #0\ntrace: \x01\nvalues: 9", "line 29: trace holds a byte or an escape that nobody writes; "
+                   "accepted are printable bytes, and \\xHH for the others and the backslash");
+    assert_refused("values: 9", "variable: A=\\\nvalues: 9", "line 28: variable holds a byte or an escape that nobody writes; "
+                   "accepted are printable bytes, and \\xHH for the others and the backslash");
+}
+
+/* The sample's header for another part, and these bytes behind it. */
+static void assert_values(uint64_t part, const void *values, size_t length, const char *message) {
+    rni_capsule capsule = sample(), read;
+    size_t whole;
+    char line[40];
+    capsule.part = part;
+    unsigned char *bytes = encoded(&capsule, &whole), *end = memmem(bytes, whole, "values: ", 8);
+    size_t header = (size_t)(end - bytes), line_length = (size_t)snprintf(line, sizeof line, "values: %zu\n\n", length);
+    unsigned char *changed = malloc(header + line_length + length);
+    memcpy(changed, bytes, header);
+    memcpy(changed + header, line, line_length);
+    memcpy(changed + header + line_length, values, length);
+    rn_value error = rni_capsule_decode(changed, header + line_length + length, &read);
+    if (rn_is_none(error)) rni_capsule_free(&read);
+    assert_string_equal(rn_is_error(error) ? rn_error_message(error) : "", message);
+    rn_drop(error);
+    free(changed);
+    free(bytes);
+}
+
+/* A buffer of that length, of which so many bytes are there. */
+static void assert_buffer(uint64_t size, size_t there, const char *message) {
+    unsigned char bytes[1 + 8 + 8] = {RN_BUFFER};
+    for (unsigned i = 0; i < 8; i++) bytes[1 + i] = (unsigned char)(size >> (8 * i));
+    assert_values(RNI_PART_FUNCTION, bytes, there, message);
+}
+
+TEST(bytes_that_are_no_argument_are_refused) {
+    static const char none[] = "the values do not begin with an argument: with a value that is no error";
+    unsigned char bytes[256];
+    rn_value error = rn_error(5, "why");
+    size_t length = rni_wire_write(error, bytes);
+    rn_drop(error);
+    assert_values(RNI_PART_FUNCTION, bytes, length, none);
+    assert_values(RNI_PART_FUNCTION, bytes, 0, none);
+    for (size_t there = 1; there < 9; there++) assert_buffer(4, there, none);
+    assert_buffer(0, 17, none);
+    assert_buffer(9, 17, none);
+    assert_buffer(UINT64_MAX, 17, none);
+    assert_buffer(1, 9, none);
+    assert_buffer(8, 17, "");
+    assert_buffer(7, 17, "there are 1 bytes behind the values");
+}
+
+TEST(an_outcome_that_does_not_fit_its_hook_is_refused) {
+    unsigned char bytes[256];
+    size_t first = rni_wire_write(rn_int(1), bytes), second = rni_wire_write(rn_int(2), bytes + first);
+    assert_values(RNI_PART_ON_ERROR, bytes, first + second, "the outcome for on_error is no error");
+    assert_values(RNI_PART_ON_SUCCESS, bytes, first + second, "");
+    assert_values(RNI_PART_ON_ITER, bytes, first + second, "");
+    assert_values(RNI_PART_FUNCTION, bytes, first + second, "there are 9 bytes behind the values");
+    assert_values(RNI_PART_ON_ITER, bytes, first + second - 1, "behind the argument there is no outcome for on_iter");
+    rn_value error = rn_error(5, "why");
+    second = rni_wire_write(error, bytes + first);
+    rn_drop(error);
+    assert_values(RNI_PART_ON_SUCCESS, bytes, first + second, "the outcome for on_success is an error");
+    assert_values(RNI_PART_ON_ERROR, bytes, first + second, "");
+    assert_values(RNI_PART_ON_FINISHED, bytes, first + second, "");
+}
+
+TEST(what_is_no_capsule_at_all_is_refused) {
+    static const char *const bad[] = {"", "r", "runium capsule 1\n", "runium capsule 1\n\n", "runium capsule 1 \n\n", "\n\n",
+                                      "runium capsule 1\ntask\n\n", "runium capsule 1\ntask: a\n\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rni_capsule read;
+        rn_value error = rni_capsule_decode((const unsigned char *)bad[i], strlen(bad[i]), &read);
+        assert_int_equal(rn_error_code(error), RN_INVALID);
+        rn_drop(error);
+    }
+}
+
 TEST(values_that_do_not_fit_the_part_are_refused) {
     assert_refused("function", "on_success", "behind the argument there is no outcome for on_success");
     assert_refused("times: unlimited", "times: 1", "the iteration is 2; accepted is 1 up to times, 1");
@@ -158,6 +312,20 @@ TEST(every_beginning_of_a_capsule_is_refused) {
         rn_drop(error);
     }
     free(bytes);
+}
+
+TEST(without_memory_for_a_buffer_a_capsule_is_not_read) {
+    rni_capsule capsule = sample(), read;
+    size_t length;
+    capsule.arg = rn_buffer(10);
+    unsigned char *bytes = encoded(&capsule, &length);
+    rn_testing_fail(RN_FAULT_MAPPING, 1, 1);
+    rn_value error = rni_capsule_decode(bytes, length, &read);
+    rn_testing_fail(RN_FAULT_MAPPING, 1, 0);
+    assert_true(rn_is_error(error));
+    rn_drop(error);
+    free(bytes);
+    rn_drop(capsule.arg);
 }
 
 TEST(without_memory_a_capsule_is_not_read) {

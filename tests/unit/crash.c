@@ -4,11 +4,13 @@
 #include "process/crash.h"
 #include "process/stderr.h"
 
+#include <gnu/libc-version.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "process/module.h"
 #include "support.h"
 
 static char text[1 << 17];
@@ -137,6 +139,85 @@ TEST(a_frame_in_an_unknown_file_has_the_offset_in_it) {
     assert_says("#0 lib\\x1b.so+0x234");
 }
 
+TEST(a_file_without_an_end_or_with_too_long_an_id_is_none) {
+    for (int is_id = 0; is_id < 2; is_id++) {
+        rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+        rni_store_relaxed(&record->frame_count, 1);
+        rni_store_relaxed(&record->file_count, 1);
+        record->frames[0] = (rni_os_crash_frame){0x5234, 0};
+        if (is_id) record->files[0].id_length = RNI_ELF_ID_MAX + 1;
+        else memset(record->files[0].path, 'x', sizeof record->files[0].path);
+        describe_record(record);
+        assert_says("#0 0x5234");
+    }
+}
+
+/* ---- functions ---- */
+
+__attribute__((noinline, used)) static int own_function(void) { return 1; }
+
+/* The names that a compiler gives to pieces of a function, and one that is nobody's piece. */
+int piece_of_it(void) __asm__("whole_function.cold");
+int nobodys_piece(void) __asm__(".odd_function");
+__attribute__((noinline, used)) int piece_of_it(void) { return 2; }
+__attribute__((noinline, used)) int nobodys_piece(void) { return 3; }
+
+/* No sanitizer puts one of its own in the place of that one. */
+static void *in_libc(void) { return (void *)(uintptr_t)gnu_get_libc_version; }
+
+static void put_frame_of(rni_os_crash *record, uint32_t index, const void *address) {
+    rni_module module;
+    uint64_t offset;
+    assert_true(rni_module_of(address, &module, &offset));
+    rni_os_crash_file *file = &record->files[index];
+    assert_true(strlen(module.path) < sizeof file->path);
+    *file = (rni_os_crash_file){.base = (uint64_t)(uintptr_t)address - offset, .id_length = module.id_length};
+    memcpy(file->id, module.id, module.id_length);
+    strcpy(file->path, module.path);
+    record->frames[index] = (rni_os_crash_frame){(uint64_t)(uintptr_t)address, index};
+    rni_store_relaxed(&record->frame_count, index + 1);
+    rni_store_relaxed(&record->file_count, index + 1);
+}
+
+static void describe_calls(int code, const void *const *addresses, uint32_t count) {
+    rni_os_crash *record = blank(SIGSEGV, code);
+    for (uint32_t i = 0; i < count; i++) put_frame_of(record, i, addresses[i]);
+    describe_record(record);
+}
+
+#define ADDRESS_OF(function) ((const void *)(uintptr_t)(function))
+
+TEST(functions_are_named) {
+    describe_calls(SEGV_MAPERR, (const void *[]){ADDRESS_OF(own_function)}, 1);
+    assert_says(", in own_function;");
+    assert_says("#0 own_function (unit_crash+0x");
+    describe_calls(SEGV_MAPERR, (const void *[]){ADDRESS_OF(piece_of_it)}, 1);
+    assert_says(", in whole_function;");
+    describe_calls(SEGV_MAPERR, (const void *[]){ADDRESS_OF(nobodys_piece)}, 1);
+    assert_says(", in .odd_function;");
+}
+
+TEST(what_libc_stumbled_over_says_who_called_it) {
+    describe_calls(SEGV_MAPERR, (const void *[]){in_libc(), ADDRESS_OF(own_function)}, 2);
+    assert_says(", called by own_function;");
+    assert_says("(libc.so.6+0x");
+    describe_calls(SI_TKILL, (const void *[]){in_libc(), ADDRESS_OF(own_function)}, 2); /* it was sent: where it arrived is chance */
+    assert_says(", in own_function;");
+    assert_silent("called by");
+    describe_calls(SEGV_MAPERR, (const void *[]){in_libc()}, 1);
+    assert_says("#0 ");
+    assert_silent("called by");
+}
+
+TEST(without_memory_a_death_is_told_all_the_same) {
+    rn_testing_fail(RN_FAULT_ALLOCATION, 1, 1);
+    rn_value error = rni_crash_error(&(rni_remains){.ended.status = SIGKILL});
+    rn_testing_fail(RN_FAULT_ALLOCATION, 1, 0);
+    assert_int_equal(rn_error_code(error), RN_CRASHED);
+    assert_string_equal(rn_error_message(error), "the worker process died; no memory to say of what");
+    rn_drop(error);
+}
+
 TEST(a_record_may_hold_anything) {
     uint64_t random = random_seed();
     for (int round = 0; round < 3000; round++) {
@@ -221,7 +302,9 @@ TEST(what_is_no_text_is_shown_as_bytes) {
         {"\xed\xa0\x80", "    \\xed\\xa0\\x80"}, {"\xf4\x90\x80\x80", "    \\xf4\\x90\\x80\\x80"},
         {"\xe0\x80\x80", "    \\xe0\\x80\\x80"}, {"\xf0\x80\x80\x80", "    \\xf0\\x80\\x80\\x80"},
         {"\xf0\x9f\x98\x80", "    \xf0\x9f\x98\x80"}, {"\xe2\x82", "    \\xe2\\x82"}, {"\x80", "    \\x80"},
-        {"\x7f", "    \\x7f"},
+        {"\x7f", "    \\x7f"}, {"\xc2\xa9", "    \xc2\xa9"}, {"\xe0\xa4\xa8", "    \xe0\xa4\xa8"},
+        {"\xed\x9f\xbf", "    \xed\x9f\xbf"}, {"\xf4\x8f\xbf\xbf", "    \xf4\x8f\xbf\xbf"}, {"\xf5\x80\x80\x80", "    \\xf5\\x80\\x80\\x80"},
+        {"\xe2(\xa1", "    \\xe2(\\xa1"}, {"a\n\n", "    a"}, {"\xf0\x9f\x98", "    \\xf0\\x9f\\x98"},
     };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         describe_words(odd[i][0], strlen(odd[i][0]), false);
