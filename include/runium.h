@@ -25,7 +25,8 @@
  *              the child may open runtimes of its own. Nothing changes for the parent.
  *
  * C11 or newer; C++11 or newer. The one-line calls need designated initialisers, hence C or C++20;
- * older C++ fills in an rn_task and calls rn_submit(). Link with -lrunium.
+ * older C++ fills in an rn_task and calls rn_submit(). No exception may leave a function, hook or
+ * callback that Runium calls: catch it there, and return an error. Link with -lrunium.
  */
 #ifndef RUNIUM_H
 #define RUNIUM_H
