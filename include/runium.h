@@ -25,7 +25,8 @@
  *              the child may open runtimes of its own. Nothing changes for the parent.
  *
  * C11 or newer; C++11 or newer. The one-line calls need designated initialisers, hence C or C++20;
- * older C++ fills in an rn_task and calls rn_submit(). Link with -lrunium.
+ * older C++ fills in an rn_task and calls rn_submit(). No exception may leave a function, hook or
+ * callback that Runium calls: catch it there, and return an error. Link with -lrunium.
  */
 #ifndef RUNIUM_H
 #define RUNIUM_H
@@ -552,7 +553,7 @@ typedef struct rn_options {
     size_t size RNI_DEFAULT;                 /* sizeof(rn_options) */
     enum rn_executor executor RNI_DEFAULT;
     unsigned workers RNI_DEFAULT;            /* 1 to RN_WORKERS_MAX; 0: as many as this process may use CPUs */
-    unsigned spare_workers RNI_DEFAULT;      /* most that stand in for waiting ones; 0: RN_SPARES_DEFAULT */
+    unsigned spare_workers RNI_DEFAULT;      /* stand-ins for waiting ones, to RN_WORKERS_MAX; 0: RN_SPARES_DEFAULT */
     size_t queue_limit RNI_DEFAULT;          /* most runs that are not begun; 0: no limit */
     enum rn_when_full when_full RNI_DEFAULT; /* also what rn_open() does when no thread can start */
     bool debug RNI_DEFAULT;                  /* failed iterations, with their trace, to stderr */
@@ -649,6 +650,7 @@ typedef struct rn_close_options {
  * Errors    RN_TIMED_OUT: the time is over and runs go on; the log names them; the runtime is still
  *           yours: close it again. RN_DEADLOCK: called by a task, hook or done callback of this runtime;
  *           nothing happened. RN_CLOSED: closed before, or being closed by another thread. RN_FORKED.
+ *           RN_INVALID: .how or .within (0 .. RN_DURATION_MAX) is not one that is accepted; nothing happened.
  * Blocks    Until the last run has ended, or for .within.
  */
 #ifdef __cplusplus

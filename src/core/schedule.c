@@ -18,6 +18,15 @@ int64_t rni_schedule_first_due(rn_runtime *runtime) {
     return (int64_t)rni_load_seq_cst(&runtime->timers->first_due); /* pairs with the swap in note_first */
 }
 
+int64_t rni_schedule_first_due_with(rn_runtime *runtime, rni_run *run) {
+    int64_t due = RNI_NEVER;
+    rni_mutex_lock(&runtime->timers->lock);
+    const rni_timer *timer = rni_run_timer(run);
+    if (timer && timer->link) due = (int64_t)rni_load_relaxed(&runtime->timers->first_due);
+    rni_mutex_unlock(&runtime->timers->lock);
+    return due;
+}
+
 static bool may_wait(rn_runtime *runtime, rni_run *run) {
     enum rni_phase phase = rni_phase(runtime);
     if (phase != RNI_DRAINING) return phase == RNI_OPEN;

@@ -33,6 +33,9 @@ void rni_schedule_fire(rn_runtime *runtime, rni_timer *due);
 /* When there is something to take; RNI_NEVER. */
 int64_t rni_schedule_first_due(rn_runtime *runtime);
 
+/* The same, if this run of the runtime is among those that wait for it: then it is no later than the run is due. Else RNI_NEVER. */
+int64_t rni_schedule_first_due_with(rn_runtime *runtime, rni_run *run);
+
 /* The runtime closes: ends what waits and must not go on waiting. */
 void rni_schedule_close(rn_runtime *runtime);
 

@@ -23,6 +23,7 @@
 #define INLINE_STACK ((uintptr_t)64 * 1024)   /* stack that runs inlined in a wait may add to a worker's own */
 #define STACK_RESERVE ((size_t)128 * 1024)    /* left for one more, where there is no other way */
 #define SPINS 300
+#define LOOK_AGAIN_NS RN_MILLISECONDS(100) /* of the only thread left, at a run that another waits for */
 
 static bool is_over(rni_run *run) {
     return rni_is_over(rni_load_acquire(&run->done.word)); /* pairs with complete */
@@ -243,29 +244,45 @@ bool rni_pool_waits_for_clock(rni_run *run) {
     return rni_state_of(word) == RN_WAITING && !(word & RNI_CLAIMABLE);
 }
 
+static bool is_in_timers(rni_pool *pool, rni_run *run) {
+    return rni_pool_waits_for_clock(run) && rni_schedule_first_due_with(pool->runtime, run) != RNI_NEVER;
+}
+
 /* With a virtual clock the seat is given up, for otherwise that does not move; and it moves although runs are ready,
  * since there is no thread for them. */
-static void sleep_by_kit(rni_pool *pool, rni_run *run, int64_t deadline) {
+static void sleep_by_kit(rni_pool *pool, rni_run *run, bool is_own, int64_t deadline) {
     rni_swap_seq_cst(&pool->starved_for, (void *)run); /* pairs with rni_pool_is_idle */
     rni_parking_leave(&pool->parking);
     /* There may be no timekeeper: every thread waits, the one meant for it too. */
-    while (rni_pool_waits_for_clock(run) && !is_due(pool, deadline))
+    do {
         if (!rni_keeper_jump(pool)) rni_completion_sleep(&run->done, machine_deadline(pool, 0));
+    } while (is_own && is_in_timers(pool, run) && !is_due(pool, deadline));
     rni_parking_come_back(&pool->parking);
     rni_swap_seq_cst(&pool->starved_for, NULL); /* as above */
 }
 
-/* The only thread that is left stays awake for what it waits for, while that waits for the clock. False: it does not. */
-static bool keeps_time(rni_pool *pool, rni_run *run, int64_t deadline) {
-    int64_t due = rni_schedule_first_due(pool->runtime);
-    if (due == RNI_NEVER || !rni_pool_waits_for_clock(run)) return false;
-    if (pool->runtime->is_virtual) {
-        sleep_by_kit(pool, run, deadline);
-        return true;
+/*
+ * Until when the only thread that is left may sleep for a run that waits for the clock; RNI_NEVER: it may not. While the
+ * timers have the run that is when they have something to do. When they have let it go nobody tells this thread, and no
+ * other would run it: then it may be claimed in a moment; but one with ticks never.
+ */
+static int64_t clock_of(rni_pool *pool, rni_run *run) {
+    if (rni_run_runtime(run) != pool->runtime->index || !rni_pool_waits_for_clock(run)) return RNI_NEVER;
+    int64_t due = rni_schedule_first_due_with(pool->runtime, run);
+    const rni_plan *plan = rni_run_plan(run);
+    return due != RNI_NEVER || (plan && plan->every > 0) ? due : rni_os_now() + RN_MILLISECONDS(1);
+}
+
+/* The only thread that is left stays awake for what it waits for. */
+static void keep_time(rni_pool *pool, rni_run *run, int64_t until, bool is_own, int64_t deadline) {
+    if (!pool->runtime->is_virtual) {
+        rni_completion_sleep(&run->done, until);
+        rni_keeper_look(pool);
+    } else if (is_in_timers(pool, run)) {
+        sleep_by_kit(pool, run, is_own, deadline);
+    } else {
+        rni_completion_sleep(&run->done, machine_deadline(pool, 0));
     }
-    rni_completion_sleep(&run->done, deadline >= 0 && deadline < due ? deadline : due);
-    rni_keeper_look(pool);
-    return true;
 }
 
 static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
@@ -291,10 +308,43 @@ static void hand_on(rni_pool *pool, rni_timer *mail) {
     }
 }
 
+/*
+ * What the only thread that is left does for the run at the end of a chain. It is found out with rni_waits_lock held, for
+ * while it is, whoever waits for that run has not given its future back. Later another may be in its place: so it is claimed
+ * at once, and not slept on for long.
+ */
+struct resort {
+    bool is_claimed;
+    int64_t until; /* as clock_of() says */
+};
+
+static struct resort find_resort(rni_worker *self, rni_run *end, bool is_own) {
+    rni_pool *pool = self->pool;
+    struct resort resort = {.until = clock_of(pool, end)};
+    if (is_own) return resort;
+    if (resort.until != RNI_NEVER && resort.until > rni_os_now() + LOOK_AGAIN_NS) resort.until = rni_os_now() + LOOK_AGAIN_NS;
+    resort.is_claimed = rni_run_runtime(end) == pool->runtime->index && rni_phase(pool->runtime) != RNI_STOPPING &&
+                        has_stack(self, true) && rni_completion_claim(&end->done) == RNI_YES;
+    return resort;
+}
+
+/* False: there is nothing that it can do. */
+static bool resorts(rni_worker *self, rni_run *run, rni_run *end, const struct resort *resort, int64_t deadline) {
+    if (resort->is_claimed) {
+        rni_run_execute_begun(self->pool->runtime, end);
+        return true;
+    }
+    if (is_over(end) || (end == run && runs_here(self, run, true))) return true;
+    if (resort->until == RNI_NEVER) return goes_on(self->pool, end);
+    keep_time(self->pool, end, resort->until, end == run, deadline);
+    return true;
+}
+
 static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_value *error) {
     rni_pool *pool = self->pool;
     rn_call *call = self->thread->call;
     struct chain chain = {.text = ""};
+    struct resort resort = {.until = RNI_NEVER};
     name_caller(&chain, call);
     bool may = may_block(pool, deadline);
     rni_mutex_lock(&rni_waits_lock);
@@ -304,14 +354,14 @@ static enum step take_step(rni_worker *self, rni_run *run, int64_t deadline, rn_
     if (sleeps) {
         set_wait(self, run, call, deadline);
         mail = rni_post_take_all(self);
+    } else if (!cycle) {
+        resort = find_resort(self, chain.end, chain.end == run);
     }
     rni_mutex_unlock(&rni_waits_lock);
     hand_on(pool, mail);
     if (sleeps) return SLEEP;
     if (may) unblock(pool);
-    if (!cycle && (is_over(chain.end) || runs_here(self, chain.end, true))) return AGAIN;
-    if (!cycle && keeps_time(pool, chain.end, deadline)) return AGAIN;
-    if (!cycle && goes_on(pool, chain.end)) return AGAIN;
+    if (!cycle && resorts(self, run, chain.end, &resort, deadline)) return AGAIN;
     *error = deadlock_error(&chain, cycle);
     return DEADLOCK;
 }

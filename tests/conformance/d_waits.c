@@ -114,6 +114,40 @@ RULE(d6_a_hundred_tasks_may_wait_for_one_that_waits_for_the_clock) {
     close_runtime(bare);
 }
 
+/* Waits for a run with ticks, which nobody can run here but a worker that takes it from a queue. */
+static rn_value wait_for_a_ticking_run(rn_call *call) {
+    rn_future *ticking = rn_run(rn_runtime_of(call), give_back, .arg = rn_int(16), .start_in = RN_MILLISECONDS(2),
+                                .every = RN_MILLISECONDS(1), .times = 2);
+    rn_value result = rn_keep(rn_result(ticking));
+    rn_stop(ticking);
+    rn_release(ticking);
+    return result;
+}
+
+/* Each of the tasks has its result, or is told that no thread is left; none sleeps on, till something else is due. */
+static void assert_waits_for_ticks_end(rn_runtime *rn) {
+    rn_future *waiters[4], *later = rn_run(rn, nothing, .start_in = RN_DAYS(1), .every = RN_DAYS(1));
+    for (int i = 0; i < 4; i++) waiters[i] = rn_run(rn, wait_for_a_ticking_run);
+    for (int i = 0; i < 4; i++) {
+        rn_value result = rn_result(waiters[i]);
+        if (rn_is_error(result)) assert_error_code(result, RN_DEADLOCK);
+        else assert_int_value(result, 16);
+        rn_release(waiters[i]);
+    }
+    assert_int_equal(rn_state(later), RN_WAITING);
+    assert_true(rn_cancel(later));
+    rn_release(later);
+}
+
+RULE(d6_the_last_thread_does_not_sleep_on_when_what_it_waits_for_is_due) {
+    threads_only();
+    rn_runtime *real = OPEN(.workers = 1, .spare_workers = 1), *virtual = OPEN_VIRTUAL(.workers = 1, .spare_workers = 1);
+    assert_waits_for_ticks_end(real);
+    assert_waits_for_ticks_end(virtual);
+    close_runtime(real);
+    close_runtime(virtual);
+}
+
 RULE(d6_a_hundred_tasks_may_wait_for_one_that_is_ready) {
     threads_only();
     rn_runtime *many = OPEN(), *one = OPEN(.workers = 1, .spare_workers = 1);
