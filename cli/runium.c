@@ -42,6 +42,18 @@ static int complain(const char *format, ...) {
     return USAGE;
 }
 
+/* What was asked for, on stdout. */
+static int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int say(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    bool is_said = vprintf(format, arguments) >= 0 && fflush(stdout) == 0;
+    va_end(arguments);
+    if (!is_said) perror("runium: stdout");
+    return is_said ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* Takes the error. */
 static int fail(rn_value error, const char *advice) {
     int code = rn_error_code(error);
@@ -138,7 +150,7 @@ static int replay_verb(int count, char **words) {
     count = cut(&replay, count, words);
     opterr = 0;
     for (int option; (option = getopt_long(count, words, "", options, NULL)) != -1;) {
-        if (option == 'h') return printf("%s%s", usage, help), EXIT_SUCCESS;
+        if (option == 'h') return say("%s%s", usage, help);
         if (option != 'f') return complain("replay: unknown option %s", words[optind - 1]);
         replay.force = true;
     }
@@ -151,8 +163,8 @@ static int replay_verb(int count, char **words) {
 int main(int count, char **words) {
     const char *verb = count > 1 ? words[1] : "";
     if (is_option(verb, "replay")) return replay_verb(count - 1, words + 1);
-    if (is_option(verb, "--help")) return printf("%s%s", usage, help), EXIT_SUCCESS;
+    if (is_option(verb, "--help")) return say("%s%s", usage, help);
     if (is_option(verb, "--version"))
-        return printf("runium %d.%d.%d\n", RN_VERSION_MAJOR, RN_VERSION_MINOR, RN_VERSION_PATCH), EXIT_SUCCESS;
+        return say("runium %d.%d.%d\n", RN_VERSION_MAJOR, RN_VERSION_MINOR, RN_VERSION_PATCH);
     return verb[0] ? complain("'%s' is no verb", verb) : complain("nothing is asked for");
 }

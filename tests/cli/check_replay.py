@@ -262,6 +262,11 @@ class Words(Case):
             self.assertEqual((done.returncode, done.stdout), (2, ''))
             self.assertIn('usage: runium', done.stderr)
 
+    def test_an_answer_that_cannot_be_written_is_a_failure(self):
+        with open('/dev/full', 'w') as full:
+            done = subprocess.run([RUNIUM, '--version'], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stderr), (1, 'runium: stdout: No space left on device\n'))
+
     def test_help_and_version_are_answered(self):
         for words in ['--help'], ['--version'], ['replay', '--help']:
             done = program.run(RUNIUM, *words)
