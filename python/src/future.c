@@ -185,7 +185,7 @@ static void read_outcome(future_object *self) {
     self->raises = raises;
     self->outcome = outcome;
     if (PyObject_IS_GC(outcome)) track(self);
-    if (self->task) task_let_go((task_object *)self->task, (PyObject *)self);
+    if (self->task) task_let_go((task_object *)self->task);
     Py_CLEAR(self->task);
 }
 

@@ -180,6 +180,8 @@ struct task_object {
     unsigned updates_result;
     recipe_object *recipe;                     /* of the last run; NULL: the task has changed since */
     PyObject *future;                   /* of the last run; or NULL */
+    PyObject *earlier;                  /* in worker processes: a list of those before it that were not done then; or NULL */
+    Py_ssize_t earlier_most;            /* how many there may be before those that are done by now are taken out */
     bool is_standard;                   /* of an executor: a parameter named runium is one like any other */
     task_object *next_kept, **link_kept;
     PyObject *weak;
@@ -191,7 +193,8 @@ void orphans_wait(void);                               /* until they are closed 
 PyObject *close_all(PyObject *module, PyObject *unused);
 
 PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, PyObject *kwargs, PyObject *name);
-bool task_is_pending(const task_object *task);
+bool task_is_pending(const task_object *task);    /* as its last run */
+bool task_has_open_runs(const task_object *task); /* that or one before it */
 
 /* A run by the standard interface: its future stands in a row, and its result() raises what the task raised. */
 typedef struct task_standard {
@@ -201,10 +204,11 @@ typedef struct task_standard {
 
 PyObject *task_run_standard(task_object *task, const task_standard *standard);
 
-/* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that its
- * last future is done, which is looked for whenever another task is run, and by the garbage collector. */
-void task_keep(task_object *task); /* if it is pending */
-void task_let_go(task_object *task, PyObject *future); /* if that is its last one */
+/* A run in a worker process has nothing here that refers to its task: the runtime keeps it until somebody sees that all its
+ * runs are done, which is looked for whenever another task is run, and by the garbage collector. */
+void task_keep(task_object *task);   /* if it has open runs */
+void task_let_go(task_object *task); /* if it has none */
+void task_forget(task_object *task); /* that is kept, in any case */
 
 /* What run() was given, as the core wants it. -1: an exception is set. */
 int schedule_read(rn_task *schedule, PyObject *const *values, bool processes);

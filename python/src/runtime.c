@@ -193,7 +193,7 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
  * Closing
  */
 static void let_go_of_kept(runtime_object *self) {
-    while (self->kept) task_let_go(self->kept, self->kept->future);
+    while (self->kept) task_forget(self->kept);
 }
 
 static void forget(runtime_object *self) {
@@ -382,7 +382,7 @@ static PyObject *get_closed(PyObject *self, void *unused) {
 static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     for (task_object *task = runtime_of(self)->kept; task; task = task->next_kept)
-        if (!task_is_pending(task)) Py_VISIT(task);
+        if (!task_has_open_runs(task)) Py_VISIT(task);
     return 0;
 }
 

@@ -130,6 +130,45 @@ PyObject *task_new(runtime_object *runtime, PyObject *function, PyObject *args, 
 
 bool task_is_pending(const task_object *task) { return !task->future || !future_is_done(task->future); }
 
+bool task_has_open_runs(const task_object *task) {
+    bool is_open = task_is_pending(task);
+    for (Py_ssize_t i = 0; !is_open && task->earlier && i < PyList_GET_SIZE(task->earlier); i++)
+        is_open = !future_is_done(PyList_GET_ITEM(task->earlier, i));
+    return is_open;
+}
+
+/* Those of the earlier futures that are not done, in a list of their own: to free one may run code of anybody's. */
+static PyObject *open_ones(PyObject *futures) {
+    PyObject *open = PyList_New(0);
+    for (Py_ssize_t i = 0; open && futures && i < PyList_GET_SIZE(futures); i++) {
+        PyObject *future = PyList_GET_ITEM(futures, i);
+        if (!future_is_done(future) && PyList_Append(open, future) < 0) Py_CLEAR(open);
+    }
+    return open;
+}
+
+/* Room for one more among the earlier futures: those that are done by now are taken out now and then. */
+static int make_room(task_object *task) {
+    if (task->earlier && PyList_GET_SIZE(task->earlier) < task->earlier_most) return 0;
+    PyObject *open = open_ones(task->earlier), *former = task->earlier;
+    if (!open) return -1;
+    task->earlier = open;
+    task->earlier_most = 2 * PyList_GET_SIZE(open) + 16;
+    Py_XDECREF(former);
+    return 0;
+}
+
+/* Of the run that has begun. In worker processes the one before it is one of the earlier ones, if it is not done. */
+static int set_future(task_object *task, PyObject *future) {
+    PyObject *last = task->future;
+    bool stays = last && task->runtime->processes && !future_is_done(last);
+    task->future = Py_NewRef(future);
+    int code = stays ? make_room(task) : 0;
+    if (stays && code == 0) code = PyList_Append(task->earlier, last);
+    Py_XDECREF(last);
+    return code;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Tasks that are kept
  */
@@ -154,21 +193,24 @@ static void look_at_kept(runtime_object *runtime) {
     task_object *task = runtime->kept;
     if (!task) return;
     unlink_kept(task);
-    if (task_is_pending(task)) link_kept(task);
+    if (task_has_open_runs(task)) link_kept(task);
     else Py_DECREF(task);
 }
 
 void task_keep(task_object *task) {
     look_at_kept(task->runtime);
     look_at_kept(task->runtime);
-    if (task->link_kept || !task_is_pending(task)) return;
+    if (task->link_kept || !task_has_open_runs(task)) return;
     link_kept((task_object *)Py_NewRef(task));
 }
 
-void task_let_go(task_object *task, PyObject *future) {
-    if (!task->link_kept || task->future != future) return;
+void task_forget(task_object *task) {
     unlink_kept(task);
     Py_DECREF(task);
+}
+
+void task_let_go(task_object *task) {
+    if (task->link_kept && !task_has_open_runs(task)) task_forget(task);
 }
 
 static PyObject *set_hook(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names, enum hook hook) {
@@ -264,7 +306,7 @@ static PyObject *start(task_object *task, rn_task *schedule, const task_standard
 static PyObject *start_and_keep(task_object *task, rn_task *schedule, const task_standard *standard) {
     PyObject *future = start(task, schedule, standard);
     if (!future) return NULL;
-    Py_XSETREF(task->future, Py_NewRef(future));
+    if (set_future(task, future) < 0) PyErr_Clear(); /* the run goes on as long as somebody has the runtime */
     if (task->runtime->processes) task_keep(task);
     return future;
 }
@@ -317,6 +359,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(task->name);
     for (int i = 0; i < HOOK_COUNT; i++) Py_VISIT(task->hooks[i]);
     Py_VISIT(task->future);
+    Py_VISIT(task->earlier);
     return visit_recipe(task->recipe, visit, arg);
 }
 
@@ -328,6 +371,7 @@ static int clear(PyObject *self) {
     for (int i = 0; i < HOOK_COUNT; i++) Py_CLEAR(task->hooks[i]);
     Py_CLEAR(task->recipe);
     Py_CLEAR(task->future);
+    Py_CLEAR(task->earlier);
     return 0;
 }
 

@@ -464,6 +464,21 @@ def test_a_runtime_that_nobody_refers_to_closes_though_nobody_asked_for_its_last
         os.kill(worker, 0)
 
 
+def test_a_runtime_that_nobody_refers_to_stays_for_all_runs_of_a_task_and_not_for_the_last_alone(notes):
+    runtime = Runium(mode='multiprocessing', max_workers=1, debug=False)
+    task = runtime.new_task(notes.add, args=['ran'])
+    for _ in range(20):
+        task.run(start_in=0.3)
+    assert task.run().result(60) is None
+    del runtime, task
+    gc.collect()
+    for _ in range(6000):
+        if len(notes.read()) == 21:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(f'{len(notes.read())} of 21 runs ran')
+
+
 def test_threads_that_a_task_leaves_behind_run_while_the_worker_waits(pool, tmp_path):
     run(pool, tasks.leave_thread_behind, str(tmp_path / 'file'))
     deadline = threading.Event()
