@@ -233,7 +233,8 @@ static const char *start_of_last_lines(const rni_remains *remains, const char *e
     if (remains->last_length > BYTES_SHOWN) start += remains->last_length - BYTES_SHOWN;
     for (unsigned lines = 0; line > start; line--)
         if (line[-1] == '\n' && ++lines == LINES_SHOWN) return line;
-    if (!is_cut || start > end) return start < end ? start : end;
+    if (start > end) return end;
+    if (!is_cut) return start;
     const char *newline = memchr(start, '\n', (size_t)(end - start)); /* the first line may lack its beginning */
     return newline ? newline + 1 : start;
 }
