@@ -275,6 +275,8 @@ TEST(a_stack_at_the_end_is_shown_whole) {
     assert_silent("line 113 in f");
     describe_words(words, write_stack(words, "Stack:", 120), true);
     assert_silent("line 112 in f");
+    describe_words(words, write_stack(words, "What was called, from the first on:", 120), true);
+    assert_silent("line 112 in f");
     describe_words(words, write_stack(words, "Stack (most recent call last):", 3), false);
     assert_says("stderr:\n    before\n    Stack");
     describe_words(words + 8, length - 8, true);
