@@ -207,6 +207,17 @@ TEST(more_buffers_than_came_are_refused) {
     }
 }
 
+TEST(nobody_waits_for_what_has_come_already_or_when_the_time_is_over) {
+    uint32_t word;
+    open_line();
+    assert_false(rni_channel_has_mail(&line.host, &word));
+    rni_channel_wait(&line.host, word, 0); /* that time is over */
+    send_something();
+    rni_channel_wait(&line.host, word, -1); /* for ever */
+    assert_true(is_read());
+    close_line();
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Frames beyond the mailbox
  */
