@@ -243,7 +243,6 @@ void future_forget_note(PyObject *const *place);
 /* The core is given this object, which the future may come to be asked for: from now on the garbage collector looks there. */
 void future_expect(PyObject *future, PyObject *object);
 
-
 /* The futures of an executor, the latest first; borrowed: each leaves when it is freed. */
 typedef struct future_object future_object;
 typedef struct future_row {

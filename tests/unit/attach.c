@@ -16,6 +16,7 @@
 
 #include "base/os_process.h"
 #include "process/channel.h"
+#include "line.h"
 #include "support.h"
 #include "value/buffer.h"
 #include "value/value.h"
@@ -43,18 +44,13 @@ static unsigned mapped_buffers(void) {
 }
 
 static void open_line(void) {
-    int theirs[3];
     line.descriptors = descriptors();
     line.buffers = mapped_buffers();
-    assert_true(rni_channel_make(&line.host, theirs));
-    assert_true(rni_channel_join(&line.worker, theirs));
-    close(theirs[0]);
-    close(theirs[1]);
+    line_open(&line.host, &line.worker);
 }
 
 static void close_line(void) {
-    rni_channel_close(&line.host);
-    rni_channel_close(&line.worker);
+    line_close(&line.host, &line.worker);
     assert_int_equal(descriptors(), line.descriptors);
     assert_int_equal(mapped_buffers(), line.buffers);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/os_shared.h"
+#include "line.h"
 #include "support.h"
 #include "value/value.h"
 
@@ -130,18 +131,8 @@ static struct {
     rni_channel host, worker;
 } line;
 
-static void open_line(void) {
-    int theirs[3];
-    assert_true(rni_channel_make(&line.host, theirs));
-    assert_true(rni_channel_join(&line.worker, theirs));
-    close(theirs[0]);
-    close(theirs[1]);
-}
-
-static void close_line(void) {
-    rni_channel_close(&line.host);
-    rni_channel_close(&line.worker);
-}
+static void open_line(void) { line_open(&line.host, &line.worker); }
+static void close_line(void) { line_close(&line.host, &line.worker); }
 
 static bool is_read(void) {
     rni_reader reader;

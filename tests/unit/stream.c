@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "line.h"
 #include "support.h"
 #include "value/value.h"
 
@@ -16,18 +17,8 @@ static struct {
     rni_channel host, worker;
 } line;
 
-static void open_line(void) {
-    int theirs[3];
-    assert_true(rni_channel_make(&line.host, theirs));
-    assert_true(rni_channel_join(&line.worker, theirs));
-    close(theirs[0]);
-    close(theirs[1]);
-}
-
-static void close_line(void) {
-    rni_channel_close(&line.host);
-    rni_channel_close(&line.worker);
-}
+static void open_line(void) { line_open(&line.host, &line.worker); }
+static void close_line(void) { line_close(&line.host, &line.worker); }
 
 static rni_writer *begin(rni_channel *sender) {
     rni_writer_begin(&sender->frame, RNI_ENDED);
