@@ -101,7 +101,7 @@ enum rn_code {
     RN_NO_PROCESSES = -12, /* the system refused every process, or .prepare failed in it: see the cause */
     RN_CRASHED = -13,      /* the worker process died; the message says of what, its causes where, and its last words */
     RN_NOT_PORTABLE = -14, /* it means nothing in another process: a pointer, code made at run time */
-    RN_OVERTIME = -15,     /* the iteration or hook took longer than .timeout; the message says how it was ended */
+    RN_OVERTIME = -15,     /* an iteration or hook took longer than .timeout, or than .stop_grace once it was stopped */
     RN_QUARANTINED = -16   /* the function has killed too many worker processes, and is not run again */
 };
 
@@ -504,7 +504,9 @@ RN_API bool rn_cancel(rn_future *future);
  * Stops a run: one that has not begun is cancelled; in one that has, no further iteration starts,
  * rn_stopping() turns true in the current one, and the final hooks run with the last outcome: in the
  * worker of the last iteration, so they wait for the task that this worker may be running.
- * The current iteration has the time that it takes: in worker processes .timeout ends one that does not listen.
+ * In threads the current iteration takes the time that it takes. In worker processes it has the .stop_grace of the
+ * runtime, as has each final hook: then its process group gets SIGTERM, a .grace later SIGKILL, and the outcome is
+ * RN_OVERTIME, whose message says which of them ended it and after how long.
  * Returns   True if it was told, now or before; false if it was done already.
  */
 RN_API bool rn_stop(rn_future *future);
@@ -570,6 +572,7 @@ typedef struct rn_options {
     /* Worker processes only: elsewhere RN_INVALID. */
     const char *capsules RNI_DEFAULT;        /* folder for crash capsules, see `runium replay`; copied; NULL: none */
     int64_t grace RNI_DEFAULT;               /* between two steps of ending a task, ns; 0: RN_GRACE_DEFAULT */
+    int64_t stop_grace RNI_DEFAULT;          /* that a task has to end, see rn_stop(), ns; 0: RN_STOP_GRACE_DEFAULT */
     unsigned quarantine RNI_DEFAULT;         /* deaths of workers after which a function is refused; 0: RN_QUARANTINE_DEFAULT */
     unsigned respawn_rate RNI_DEFAULT;       /* most workers that died replaced per second; 0: RN_RESPAWN_RATE_DEFAULT */
     uint64_t recycle_after RNI_DEFAULT;      /* turns, after which a worker is replaced; 0: never */
@@ -582,6 +585,7 @@ typedef struct rn_options {
 #define RN_WORKERS_MAX 1024u
 #define RN_SPARES_DEFAULT 64u
 #define RN_GRACE_DEFAULT RN_SECONDS(1)
+#define RN_STOP_GRACE_DEFAULT RN_SECONDS(30)
 #define RN_QUARANTINE_DEFAULT 3u
 #define RN_RESPAWN_RATE_DEFAULT 100u
 

@@ -25,6 +25,9 @@ class Runium(_core.Runtime):
                  of worker processes only, and by name: after so many iterations, each with its callbacks, a worker is
                  replaced by a fresh one; None: never.
 
+    stop_grace   of worker processes only, and by name: how long an iteration or callback may go on after future.stop() or
+                 close('stop'), before its process is ended; seconds or text; None: 30 seconds.
+
     It closes itself when nothing refers to it and no task is pending, and at the end of the program, when what is
     pending ends as planned. As a context manager it is closed at the end of the block.
     """

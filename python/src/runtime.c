@@ -115,9 +115,22 @@ static int read_recycle_after(PyObject *value, bool processes, uint64_t *turns) 
     return 0;
 }
 
-static int open_runtime(runtime_object *self, unsigned workers, uint64_t recycle_after) {
-    rn_options options = {.size = sizeof options, .workers = workers, .log = on_log, .log_context = self->sink,
-                          .recycle_after = recycle_after};
+static int read_stop_grace(PyObject *value, bool processes, int64_t *grace) {
+    if (!value || value == Py_None) return 0;
+    if (!processes) {
+        PyErr_SetString(PyExc_ValueError, "stop_grace: a thread cannot be ended; accepted with mode='multiprocessing'");
+        return -1;
+    }
+    if (read_interval(value, "stop_grace", grace) < 0) return -1;
+    if (*grace > 0) return 0;
+    PyErr_Format(PyExc_ValueError, "stop_grace: %R is not accepted; it is longer than nothing, or None", value);
+    return -1;
+}
+
+static int open_runtime(runtime_object *self, const rn_options *wanted) {
+    rn_options options = *wanted;
+    options.log = on_log;
+    options.log_context = self->sink;
     if (self->processes) {
         options.executor = RN_PROCESSES;
         options.quarantine = UINT_MAX; /* it tells C functions apart, and all tasks here have the same */
@@ -146,37 +159,37 @@ static int open_runtime(runtime_object *self, unsigned workers, uint64_t recycle
     return 0;
 }
 
-static int open_with_log(runtime_object *self, unsigned count, uint64_t recycle_after) {
+static int open_with_log(runtime_object *self, const rn_options *wanted) {
     self->sink = malloc(sizeof *self->sink);
     if (!self->sink) {
         (void)PyErr_NoMemory();
         return -1;
     }
     *self->sink = (log_sink){self->state, self->debug, false};
-    if (open_runtime(self, count, recycle_after) == 0) return 0;
+    if (open_runtime(self, wanted) == 0) return 0;
     free(self->sink);
     self->sink = NULL;
     return -1;
 }
 
 static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"mode", "max_workers", "debug", "recycle_after", NULL};
+    static char *names[] = {"mode", "max_workers", "debug", "recycle_after", "stop_grace", NULL};
     runtime_object *self = runtime_of(object);
-    PyObject *mode = NULL, *workers = NULL, *debug = NULL, *recycle_after = NULL;
-    uint64_t turns = 0;
-    unsigned count = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO$O:Runium", names, &mode, &workers, &debug, &recycle_after))
+    PyObject *mode = NULL, *workers = NULL, *debug = NULL, *recycle_after = NULL, *stop_grace = NULL;
+    rn_options options = {.size = sizeof options};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOO$OO:Runium", names, &mode, &workers, &debug, &recycle_after, &stop_grace))
         return -1;
     if (self->sink) {
         PyErr_SetString(PyExc_RuntimeError, "Runium.__init__: this runtime is open already");
         return -1;
     }
     int is_debug = debug ? PyObject_IsTrue(debug) : 1;
-    if (is_debug < 0 || read_mode(mode, &self->processes) < 0 || read_workers(workers, &count) < 0) return -1;
-    if (count == 0 && !self->processes && default_workers(&count) < 0) return -1;
-    if (read_recycle_after(recycle_after, self->processes, &turns) < 0) return -1;
+    if (is_debug < 0 || read_mode(mode, &self->processes) < 0 || read_workers(workers, &options.workers) < 0) return -1;
+    if (options.workers == 0 && !self->processes && default_workers(&options.workers) < 0) return -1;
+    if (read_recycle_after(recycle_after, self->processes, &options.recycle_after) < 0) return -1;
+    if (read_stop_grace(stop_grace, self->processes, &options.stop_grace) < 0) return -1;
     self->debug = is_debug == 1;
-    return open_with_log(self, count, turns);
+    return open_with_log(self, &options);
 }
 
 static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {

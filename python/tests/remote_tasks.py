@@ -238,6 +238,13 @@ def kill(number):
     time.sleep(60)
 
 
+def touch_and_sleep(path):
+    with open(path, 'w'):
+        pass
+    while True:
+        time.sleep(60)
+
+
 DEATHS = {
     'SIGSEGV': read_nothing,
     'SIGBUS': read_beyond_the_file,

@@ -509,6 +509,29 @@ def test_a_worker_may_be_replaced_never(many):
         assert len({rn.new_task(os.getpid).run().result(60) for _ in range(20)}) == 1
 
 
+@pytest.mark.parametrize('by_close', [False, True])
+def test_a_stopped_task_that_goes_on_is_ended_with_its_process(tmp_path, by_close):
+    with Runium(mode='multiprocessing', max_workers=1, debug=False, stop_grace='50 ms') as rn:
+        future = rn.new_task(tasks.touch_and_sleep, {'path': str(tmp_path / 'file')}).run()
+        while not (tmp_path / 'file').exists():
+            os.sched_yield()
+        if by_close:
+            assert rn.close('stop') is True
+        else:
+            assert future.stop() is True
+        error = future.result(60)
+        assert isinstance(error, runium.Overtime)
+        assert '.stop_grace of 50 ms: SIGTERM ended it after' in str(error)
+
+
+@pytest.mark.parametrize('mode, bad, error', [('multiprocessing', 0, ValueError), ('multiprocessing', -1, ValueError),
+                                              ('multiprocessing', 'soon', ValueError), ('multiprocessing', [], TypeError),
+                                              ('multithreading', 2, ValueError)])
+def test_a_wrong_grace_of_stopped_tasks_is_refused(mode, bad, error):
+    with pytest.raises(error, match='stop_grace'):
+        Runium(mode=mode, max_workers=1, stop_grace=bad)
+
+
 # ---- functions of a script ----
 
 MAIN = '''

@@ -38,9 +38,13 @@ static rn_value not_for_threads(const char *field) {
 }
 
 rn_value rni_check_process_options(const rn_options *options) {
-    if (options->executor == RN_PROCESSES) return rni_check_duration("grace", options->grace);
+    if (options->executor == RN_PROCESSES) {
+        rn_value error = rni_check_duration("grace", options->grace);
+        return rni_is_none(error) ? rni_check_duration("stop_grace", options->stop_grace) : error;
+    }
     if (options->capsules) return not_for_threads("capsules");
     if (options->grace) return not_for_threads("grace");
+    if (options->stop_grace) return not_for_threads("stop_grace");
     if (options->quarantine) return not_for_threads("quarantine");
     if (options->respawn_rate) return not_for_threads("respawn_rate");
     if (options->recycle_after) return not_for_threads("recycle_after");

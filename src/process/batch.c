@@ -12,6 +12,7 @@
 
 #define TICK RN_MILLISECONDS(1)
 #define TICKS_MOST 256 /* of a batch that goes on, or that is never begun */
+#define WORD_WAIT RN_SECONDS(5) /* for a worker that has none of its runs left to say so */
 #define SHORT_NS 10000 /* a run: then the next batch may be larger */
 #define LONG_NS 50000  /* then it is to be smaller */
 
@@ -27,6 +28,7 @@ struct batch {
     uint32_t number;  /* of the process */
     size_t at;        /* of the next result */
     bool is_revoked;
+    rni_stage_limit limit; /* of the run that is left in it, while its end is awaited */
     rni_run *late[RNI_BATCH_MOST]; /* run alone once the batch is over */
     uint32_t late_count;
 };
@@ -188,6 +190,8 @@ static bool take_results(struct batch *batch, uint32_t done) {
 static void close_batch(struct batch *batch) {
     rni_process *process = batch->process;
     process->is_busy = false;
+    if (rni_overtime_condemns(&batch->limit) && rni_process_is(process, batch->number))
+        rni_process_put_away(batch->processes, process);
     if (!rni_process_is(process, batch->number) || !rni_recycle(batch->processes, process, batch->over))
         rni_process_let_be(batch->processes, process, batch->number, NULL);
     for (uint32_t i = 0; i < batch->late_count; i++) rni_run_execute_begun(batch->runtime, batch->late[i]);
@@ -221,13 +225,24 @@ static void end_dead(struct batch *batch, uint32_t begun) {
     if (begun < batch->over) begun = batch->over; /* it has said otherwise before */
     (void)take_results(batch, done <= begun ? done : begun);
     batch->process->is_single = begun == 0;
-    fail_begun(batch, begun, rni_process_bury(batch->processes, batch->process));
+    rn_value error = rni_process_bury(batch->processes, batch->process);
+    fail_begun(batch, begun, rni_overtime_judge(batch->processes, batch->process, &batch->limit, error));
+}
+
+/* It was sent a signal, and asks something all the same. */
+static void end_late(struct batch *batch, uint32_t begun) {
+    rni_process_put_away(batch->processes, batch->process);
+    fail_begun(batch, begun, rni_overtime_judge(batch->processes, batch->process, &batch->limit, rni_none()));
 }
 
 static void end_asking(struct batch *batch, uint32_t begun) {
     bool is_good = begun > batch->over && begun <= batch->count && take_results(batch, begun - 1);
     if (!is_good) {
         end_broken(batch, begun <= batch->count ? begun : batch->count);
+        return;
+    }
+    if (rni_overtime_condemns(&batch->limit)) {
+        end_late(batch, begun);
         return;
     }
     give_back_from(batch, begun);
@@ -278,6 +293,19 @@ static void revoke(struct batch *batch) {
     if (done <= batch->count) (void)take_results(batch, done);
 }
 
+/* Once the worker has the time that it takes for one run, or none is left to it. False: it has died. */
+static bool await_word(struct batch *batch) {
+    rni_process *process = batch->process;
+    if (batch->count == 0 && !rni_process_await_mail(process, rni_os_now() + WORD_WAIT))
+        rni_process_kill(batch->processes, process);
+    if (batch->count > 0)
+        rni_overtime_arm_in_batch(batch->processes, process, batch->runs[batch->count - 1],
+                                  rni_batch_mark(batch->message, batch->count), &batch->limit);
+    bool has_mail = rni_process_await_mail(process, -1);
+    if (has_mail) rni_overtime_disarm(batch->processes, process, &batch->limit); /* else it is buried with the process */
+    return has_mail;
+}
+
 /* Waits for the worker's word. False: it has died. */
 static bool await_end(struct batch *batch) {
     rni_process *process = batch->process;
@@ -290,7 +318,7 @@ static bool await_end(struct batch *batch) {
         if ((begun > 0 && begun == seen) || ticks == TICKS_MOST) revoke(batch);
         seen = begun;
     }
-    bool has_mail = rni_process_await_mail(process, -1);
+    bool has_mail = await_word(batch);
     rni_process_set_batch(batch->processes, process, NULL, 0);
     return has_mail;
 }

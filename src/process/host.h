@@ -55,7 +55,7 @@ typedef struct rni_process {
     int pid;             /* for /proc: never to be signalled */
     int group;           /* its control group; or -1 */
     bool has_exceeded;   /* the one that was buried last: used more memory than its group might */
-    rni_stage_limit *deadline; /* guarded: of the innermost turn there that has one; NULL: none */
+    rni_stage_limit *deadline; /* guarded: of the innermost turn there; NULL: none */
     bool has_ended;      /* guarded: `ended` says how */
     rni_ended ended;
     bool is_ours_to_blame; /* guarded: it died of a signal of ours */
@@ -98,6 +98,7 @@ typedef struct rni_processes {
     int event;           /* wakes the watcher */
     int64_t watch_until; /* guarded: when the watcher looks at deadlines next, at the latest; RNI_NEVER */
     int64_t grace;       /* constant: between two steps of ending a task */
+    int64_t stop_grace;  /* constant: what was told to stop may take, before the next step */
     rni_a32 closing;
     rni_os_thread watcher;
     rni_relay relay;     /* the watcher's */
@@ -126,6 +127,7 @@ void rni_process_kill(rni_processes *processes, rni_process *process);
 void rni_process_let_be(rni_processes *processes, rni_process *process, uint32_t number, rni_run *before);
 /* The runs of its batch, which are told what they must know; the list stays there until the next call. NULL, 0: none. */
 void rni_process_set_batch(rni_processes *processes, rni_process *process, rni_run *const *runs, uint32_t count);
+bool rni_process_is_stopped(const rni_processes *processes, const rni_run *run); /* or all are */
 void rni_process_tell(rni_processes *processes, rni_process *process); /* the same again; with the lock held */
 void rni_process_watch_until(rni_processes *processes, int64_t deadline); /* at most; with the lock held */
 rn_value rni_process_bury(rni_processes *processes, rni_process *process); /* it is dead: why; it is not up any more */
@@ -138,6 +140,7 @@ void rni_process_forget(rn_runtime *runtime);
 bool rni_process_work(rni_turn *turn);
 /* .prepare, in that process, as that turn. If that was not well there is an error, and maybe no process any more. */
 enum rni_prepared rni_process_prepare(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error);
+void rni_process_put_away(rni_processes *processes, rni_process *process); /* kills and buries it */
 rn_value rni_process_broken(rni_processes *processes, rni_process *process); /* kills it, for what it sent */
 bool rni_process_await_mail(rni_process *process, int64_t deadline); /* negative: none. False: there is none */
 

@@ -324,6 +324,7 @@ static rn_value make_processes(rn_runtime *runtime, const rn_options *options) {
     rni_supply_init(&processes->supply, options->respawn_rate ? options->respawn_rate : RN_RESPAWN_RATE_DEFAULT);
     processes->quarantine.limit = options->quarantine ? options->quarantine : RN_QUARANTINE_DEFAULT;
     processes->grace = options->grace ? options->grace : RN_GRACE_DEFAULT;
+    processes->stop_grace = options->stop_grace ? options->stop_grace : RN_STOP_GRACE_DEFAULT;
     processes->event = rni_os_event();
     processes->oom_counter = rni_os_oom_open();
     processes->zygote = (rni_zygote){.socket = -1, .calls = -1, .program = {.pidfd = -1}}; /* to be stopped as it is */
@@ -404,6 +405,10 @@ static uint32_t stop_bit(const rni_run *run) {
     return run && rni_load_acquire(&run->done.word) & RNI_STOP ? RNI_TOLD_STOP : 0; /* pairs with rni_completion_stop */
 }
 
+bool rni_process_is_stopped(const rni_processes *processes, const rni_run *run) {
+    return (phase_bits(processes) | stop_bit(run)) & (RNI_TOLD_HALT | RNI_TOLD_STOP);
+}
+
 /* With the lock held: what the word of its run, and the phase, say to a process that sees neither. */
 void rni_process_tell(rni_processes *processes, rni_process *process) {
     uint32_t bits = phase_bits(processes) | stop_bit(process->run) | rni_overtime_bits(process);
@@ -461,8 +466,10 @@ void rni_process_let_be(rni_processes *processes, rni_process *process, uint32_t
 static void told(rn_runtime *runtime, rni_run *run) {
     rni_processes *processes = rni_processes_of(runtime);
     rni_mutex_lock(&processes->lock);
+    bool is_stop = rni_process_is_stopped(processes, run);
     for (uint32_t i = 0; i < processes->count; i++) {
         rni_process *process = &processes->all[i];
+        if (process->is_up && is_stop) rni_overtime_stop(processes, process, run);
         if (process->is_up && (!run || process->run == run)) rni_process_tell(processes, process);
         if (process->is_up) tell_batch(processes, process, run);
     }

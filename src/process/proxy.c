@@ -205,13 +205,13 @@ static enum reply take_frame(rni_processes *processes, rni_process *process, rni
     return GOES_ON;
 }
 
-static void put_away(rni_processes *processes, rni_process *process) {
+void rni_process_put_away(rni_processes *processes, rni_process *process) {
     rni_process_kill(processes, process);
     rni_drop(rni_process_bury(processes, process));
 }
 
 rn_value rni_process_broken(rni_processes *processes, rni_process *process) {
-    put_away(processes, process);
+    rni_process_put_away(processes, process);
     return rn_error(RN_CRASHED, "the worker process broke the protocol, and was killed");
 }
 
@@ -285,10 +285,10 @@ struct stay {
 
 /* The process has done with the turn, or died. */
 static void leave(rni_processes *processes, rni_process *process, rni_turn *turn, struct stay *stay, bool is_good) {
-    bool is_condemned = stay->limit.timeout > 0 && stay->limit.step >= RNI_WAS_TERMINATED;
+    bool is_condemned = rni_overtime_condemns(&stay->limit);
     bool is_there = rni_process_is(process, stay->number);
     if (is_good) rni_quarantine_clear(&processes->quarantine, turn, stay->since);
-    if (is_there && is_condemned) put_away(processes, process);
+    if (is_there && is_condemned) rni_process_put_away(processes, process);
     if (is_there && !is_condemned) rni_limits_lift(processes, process, turn->call.run);
     if (is_there && !is_condemned && is_good && !stay->outer && rni_recycle(processes, process, 1)) return;
     rni_process_let_be(processes, process, stay->number, stay->outer);
@@ -296,7 +296,7 @@ static void leave(rni_processes *processes, rni_process *process, rni_turn *turn
 
 /* It uses more already than the run may: another process is made. If not even a new one can be limited, that is it. */
 static enum reply replace(rni_processes *processes, rni_process *process, bool is_new, rn_value *error) {
-    put_away(processes, process);
+    rni_process_put_away(processes, process);
     if (is_new) *error = rn_error(RN_NO_MEMORY, "the memory of a worker process cannot be limited (.limits.memory)");
     return is_new ? FAILED : REPLACED;
 }
@@ -309,11 +309,11 @@ static enum reply stay_there(rni_processes *processes, rni_process *process, rni
     show_iteration(turn, turn->stage);
     bool is_new = process->group < 0;
     if (!rni_limits_apply(processes, process, turn->call.run)) return replace(processes, process, is_new, error);
-    rni_overtime_arm(processes, process, turn, &stay->limit);
+    rni_overtime_arm(processes, process, turn, resumed, &stay->limit);
     if (!resumed) *error = send_turn(process, turn);
     enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
     rni_overtime_disarm(processes, process, &stay->limit);
-    if (reply == FAILED || reply == DIED_BELOW) *error = rni_overtime_judge(process, &stay->limit, *error);
+    if (reply == FAILED || reply == DIED_BELOW) *error = rni_overtime_judge(processes, process, &stay->limit, *error);
     return reply;
 }
 

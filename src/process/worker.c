@@ -173,7 +173,7 @@ static void run_order(rni_run *run, const rni_order *order) {
     rni_store_relaxed(&rni_worker.runtime->virtual_now, order->now);
     rni_worker_begin_turn(&turn, run, order);
     if (order->flags & RNI_BOUNDED) rni_bound_enter(&bound, run, &order->bounds);
-    if (order->flags & RNI_BOUNDED) rni_store_relaxed(&rni_worker.channel.out->since, (uint64_t)rni_os_now());
+    rni_store_relaxed(&rni_worker.channel.out->since, (uint64_t)rni_os_now());
     /* Pairs with has_begun: from here on it counts as run. */
     rni_store_release(&rni_worker.channel.out->begun, (uint64_t)order->message << 32 | 1);
     bool is_over = rni_turn_work(&turn);

@@ -363,10 +363,27 @@ static rn_value without_end(rn_call *call) {
     return rn_none();
 }
 
+static rn_value without_end_past_a_gate(rn_call *call) {
+    gate_pass(1);
+    return without_end(call);
+}
+
 static void assert_over_time(rn_value result, const char *how) {
     assert_error_code(result, RN_OVERTIME);
     assert_contains(rn_error_message(result), how);
     rn_drop(result);
+}
+
+RULE(e3_one_that_goes_on_after_it_was_stopped_is_ended_likewise) {
+    processes_only();
+    rn_runtime *rn = OPEN(.workers = 1, .stop_grace = RN_MILLISECONDS(5), .grace = RN_MILLISECONDS(5));
+    rn_future *future = rn_run(rn, without_end_past_a_gate, .times = 3);
+    gate_await(1, 1);
+    gate_open(1, 1);
+    assert_true(rn_stop(future));
+    assert_over_time(end_of(future), ".stop_grace of 5 ms");
+    assert_ends_with_int(rn_run(rn, give_back, .arg = rn_int(2)), 2);
+    close_runtime(rn);
 }
 
 RULE(e3_an_iteration_over_its_time_is_told_and_has_that_outcome_though_it_returns) {

@@ -313,6 +313,7 @@ RULE(f5_options_for_worker_processes_are_refused_by_name_where_there_are_none) {
     } bad[] = {
         {{.size = sizeof(rn_options), .capsules = "/tmp"}, ".capsules"},
         {{.size = sizeof(rn_options), .grace = 1}, ".grace"},
+        {{.size = sizeof(rn_options), .stop_grace = 1}, ".stop_grace"},
         {{.size = sizeof(rn_options), .quarantine = 1}, ".quarantine"},
         {{.size = sizeof(rn_options), .respawn_rate = 1}, ".respawn_rate"},
         {{.size = sizeof(rn_options), .recycle_after = 1}, ".recycle_after"},
@@ -321,6 +322,7 @@ RULE(f5_options_for_worker_processes_are_refused_by_name_where_there_are_none) {
         {{.size = sizeof(rn_options), .prepare = nothing}, ".prepare"},
         {{.size = sizeof(rn_options), .prepare_arg = {.kind = RN_INT}}, ".prepare_arg"},
         {{.size = sizeof(rn_options), .executor = RN_PROCESSES, .grace = -1}, ".grace"},
+        {{.size = sizeof(rn_options), .executor = RN_PROCESSES, .stop_grace = RN_DURATION_MAX + 1}, ".stop_grace"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) assert_refused_option(&bad[i].options, bad[i].field);
 }

@@ -329,6 +329,13 @@ static void a_signal_never_hits_the_next_task(uint64_t runs) {
 
 /* ---- stopping ---- */
 
+static rn_runtime *open_impatient(unsigned workers, int64_t stop_grace, int64_t grace) {
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = workers, .grace = grace, .stop_grace = stop_grace,
+                                  .respawn_rate = 100000, .log = rn_log_nothing);
+    check(rn_is_none(rn_open_error(runtime)), "the runtime did not open");
+    return runtime;
+}
+
 enum { HELD, ENOUGH };
 
 /* Does not listen. */
@@ -371,6 +378,170 @@ static void a_stop_tells_an_iteration_and_leaves_it_its_time(void) {
     proof_case();
 }
 
+static void check_stopped(rn_value result, const char *name, const char *says) {
+    bool is_error = rn_is_error(result);
+    if (!check(is_error && rn_error_code(result) == RN_OVERTIME, "%s: not RN_OVERTIME but %d: %s", name,
+               is_error ? rn_error_code(result) : 0, is_error ? rn_error_message(result) : "no error"))
+        return;
+    check(strstr(rn_error_message(result), says), "%s: \"%s\" does not say \"%s\"", name, rn_error_message(result), says);
+    check(strstr(rn_error_message(result), ".stop_grace of 40 ms"), "%s: \"%s\" does not say the limit", name,
+          rn_error_message(result));
+}
+
+enum shape { PLAIN, MANY_BEHIND_IT, WITH_A_HOOK, REPEATED, BOUNDED, SHAPES };
+
+static rn_value note_and(rn_call *call, rn_value success, rn_value error) {
+    (void)call, (void)success, (void)error;
+    atomic_fetch_add(&notes()->begun, 100);
+    return rn_none();
+}
+
+static rn_future *start_in_shape(rn_runtime *runtime, rn_task_fn *function, enum shape shape) {
+    switch (shape) {
+    case WITH_A_HOOK: return rn_run(runtime, function, .on_finished = note_and);
+    case REPEATED: return rn_run(runtime, function, .times = 3);
+    case BOUNDED: return rn_run(runtime, function, .timeout = RN_HOURS(1));
+    default: return rn_run(runtime, function);
+    }
+}
+
+/* Its steps come before it could have returned by itself, which it never does. */
+static rn_value say_begun_and(rn_call *call, rn_task_fn *then) {
+    atomic_store(&notes()->begun, 1);
+    return then(call);
+}
+static rn_value begin_and_loop(rn_call *call) { return say_begun_and(call, loop); }
+static rn_value begin_and_sleep(rn_call *call) { return say_begun_and(call, sleep_for_ever); }
+static rn_value begin_and_ignore(rn_call *call) { return say_begun_and(call, ignore_and_loop); }
+static rn_value begin_and_block(rn_call *call) { return say_begun_and(call, block_and_sleep); }
+static rn_value begin_and_stop(rn_call *call) { return say_begun_and(call, stop); }
+static rn_value begin_and_leave_a_child(rn_call *call) {
+    int child = fork();
+    if (child == 0) {
+        signal(SIGTERM, SIG_IGN);
+        for (;;) pause();
+    }
+    atomic_store(&notes()->child, child);
+    return say_begun_and(call, sleep_for_ever);
+}
+
+static const struct stuck stopped[] = {
+    {"busy loop", begin_and_loop, "SIGTERM ended it after", false, LONG},
+    {"asleep", begin_and_sleep, "SIGTERM ended it after", false, LONG},
+    {"SIGTERM ignored", begin_and_ignore, "SIGKILL ended it after", false, SHORT},
+    {"all signals blocked", begin_and_block, "SIGKILL ended it after", false, SHORT},
+    {"stopped", begin_and_stop, "SIGKILL ended it after", false, SHORT},
+    {"a child in its group", begin_and_leave_a_child, "SIGTERM ended it after", false, LONG},
+};
+
+static void a_stopped_task_that_goes_on_is_ended(const struct stuck *how, enum shape shape, bool is_by_close) {
+    rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), how->grace);
+    rn_future *others[8] = {NULL};
+    int64_t before = pid_of_worker(runtime);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = start_in_shape(runtime, how->function, shape);
+    if (shape == MANY_BEHIND_IT) /* in its batch, or behind it */
+        for (int i = 0; i < 8; i++) others[i] = rn_run(runtime, give_pid);
+    await_begin();
+    if (is_by_close) check(rn_close(runtime, .how = RN_STOP) == RN_OK, "%s: the runtime did not close", how->name);
+    else check(rn_stop(future), "%s: it was not told", how->name);
+    check_stopped(rn_result(future), how->name, how->says);
+    for (int i = 0; others[i] && i < 8; i++) {
+        rn_value result = rn_result(others[i]);
+        bool is_right = rn_kind(result) == RN_INT || (is_by_close && rn_error_code(result) == RN_CANCELLED);
+        check(is_right, "%s: another run noticed", how->name);
+        rn_release(others[i]);
+    }
+    int expected = shape == WITH_A_HOOK ? 101 : 1, seen = atomic_load(&notes()->begun);
+    check(seen == expected, "%s: in that shape %d and not %d", how->name, seen, expected);
+    if (!is_by_close) check(pid_of_worker(runtime) != before, "%s: its process lives on", how->name);
+    if (how->function == begin_and_leave_a_child) check(is_gone(atomic_load(&notes()->child)), "%s: the child lives", how->name);
+    rn_release(future);
+    if (!is_by_close) check(rn_close(runtime) == RN_OK, "%s: the runtime did not close", how->name);
+    proof_case();
+}
+
+static rn_value begin_and_listen(rn_call *call) { return say_begun_and(call, listen_and_return); }
+static rn_value begin_and_return_after_sigterm(rn_call *call) { return say_begun_and(call, return_after_sigterm); }
+
+/* Of its own accord, or only after a signal; then nobody else is to meet that one. */
+static void a_stopped_task_that_returns_has_its_own_outcome(bool is_signalled, enum shape shape) {
+    rn_runtime *runtime = open_impatient(1, is_signalled ? SHORT : LONG, LONG);
+    int64_t before = pid_of_worker(runtime);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = start_in_shape(runtime, is_signalled ? begin_and_return_after_sigterm : begin_and_listen, shape);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    rn_value result = rn_result(future);
+    check(rn_kind(result) == RN_INT && rn_as_int(result) == (is_signalled ? 2 : 1), "its result is another");
+    check((pid_of_worker(runtime) == before) == !is_signalled, "signalled %d: the process before, or not", is_signalled);
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+static rn_value ask_after_sigterm(rn_call *call) {
+    (void)return_after_sigterm(call);
+    return rn_int(rn_pending(rn_runtime_of(call), NULL, 0));
+}
+static rn_value begin_and_ask_after_sigterm(rn_call *call) { return say_begun_and(call, ask_after_sigterm); }
+
+/* The first that the host hears of it, in a batch: it is too late by then. */
+static void a_stopped_task_may_ask_after_the_signal(enum shape shape) {
+    rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), LONG);
+    int64_t before = pid_of_worker(runtime);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = start_in_shape(runtime, begin_and_ask_after_sigterm, shape);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    rn_value result = rn_result(future);
+    if (shape <= MANY_BEHIND_IT) check_stopped(result, "one that asks", "ended it after");
+    else check(rn_kind(result) == RN_INT && rn_as_int(result) == 1, "it was not answered");
+    check(pid_of_worker(runtime) != before, "its process lives on");
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+static rn_value hang_at_the_end(rn_call *call, rn_value success) {
+    (void)success;
+    return loop(call);
+}
+
+/* A hook that begins when the run is stopped already has the time from then on. */
+static void a_final_hook_of_a_stopped_run_is_ended_too(void) {
+    rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), LONG);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = rn_run(runtime, begin_and_listen, .on_success = hang_at_the_end, .on_finished = note_and);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    check_stopped(rn_result(future), "a hook", "SIGTERM ended it after");
+    check(strcmp(rn_error_hook(rn_result(future)), "on_success") == 0, "the error does not name the hook");
+    check(atomic_load(&notes()->begun) == 101, "on_finished was not called");
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+static rn_value wait_for_one_that_loops(rn_call *call) {
+    rn_future *future = rn_run(rn_runtime_of(call), begin_and_loop, .times = 2);
+    (void)rn_wait(future, -1);
+    return rn_int(1);
+}
+
+/* The outer one, in whose process the inner one runs: then both end. Or the inner one alone. */
+static void a_stopped_task_that_waits_is_ended_with_what_runs_there(void) {
+    rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), LONG);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = rn_run(runtime, wait_for_one_that_loops);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    check_stopped(rn_result(future), "a task that waits", "SIGTERM ended it after");
+    rn_release(future);
+    check(rn_close(runtime, .how = RN_STOP) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
 static void the_time_limit_ends_what_does_not_listen(bool is_by_close) {
     rn_runtime *runtime = open_runtime(1, SHORT);
     atomic_store(&notes()->begun, 0);
@@ -398,6 +569,15 @@ int main(int argc, char **argv) {
     a_task_that_started_another_is_ended_alone();
     a_task_that_waits_is_ended_before_what_it_waits_for();
     a_stop_tells_an_iteration_and_leaves_it_its_time();
+    for (size_t i = 0; i < sizeof stopped / sizeof *stopped; i++)
+        for (int shape = 0; shape < 2 * SHAPES; shape++) a_stopped_task_that_goes_on_is_ended(&stopped[i], (enum shape)(shape / 2), shape & 1);
+    for (int shape = 0; shape < SHAPES; shape++) {
+        a_stopped_task_that_returns_has_its_own_outcome(false, (enum shape)shape);
+        a_stopped_task_that_returns_has_its_own_outcome(true, (enum shape)shape);
+        a_stopped_task_may_ask_after_the_signal((enum shape)shape);
+    }
+    a_final_hook_of_a_stopped_run_is_ended_too();
+    a_stopped_task_that_waits_is_ended_with_what_runs_there();
     the_time_limit_ends_what_does_not_listen(false);
     the_time_limit_ends_what_does_not_listen(true);
     a_signal_never_hits_the_next_task(proof_amount(400, 20000));
