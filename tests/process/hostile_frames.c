@@ -480,6 +480,7 @@ static void put_batch_end(struct fake *fake) {
 
 static void play_mutations(struct fake *fake, uint8_t kind, rni_reader *reader) {
     if (kind == RNI_TURN) take_turn(fake, reader);
+    fake->channel.patience = 1; /* one that has scribbled over its own end of the ring finds no room there, and gives up */
     if (dice.state == 0) dice = dice_of(1 + atomic_fetch_add(&lanes, 1));
     atomic_fetch_add(&frames_sent, 1);
     if (roll_below(&dice, 64) == 0) {
