@@ -163,7 +163,8 @@ static bool read_larges(rni_channel *channel, rni_stream *stream, const struct h
 
 bool rni_channel_read(rni_channel *channel, rni_reader *reader) {
     struct head head;
-    bool is_good = read_head(channel->in, &head);
+    uint32_t count = rni_load_relaxed(&channel->in->count); /* acquired by has_mail */
+    bool is_good = count == channel->seen + 1 && read_head(channel->in, &head);
     channel->seen++;
     channel->is_cut = false;
     drop_last(channel);

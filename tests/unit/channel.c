@@ -171,6 +171,21 @@ TEST(lengths_that_cannot_be_are_refused) {
     assert_head(false, RNI_INLINE_BYTES + 1, 0, 0); /* that much is not there */
 }
 
+TEST(a_count_of_messages_that_cannot_be_is_refused) {
+    static const uint32_t more[] = {1, 2, UINT32_MAX - 1, UINT32_C(1) << 31};
+    open_line();
+    for (size_t i = 0; i < COUNT_OF(more); i++) {
+        send_something();
+        uint32_t count = rni_load_relaxed(&line.worker.out->count);
+        rni_store_relaxed(&line.worker.out->count, count + more[i]);
+        assert_false(is_read());
+        rni_store_relaxed(&line.worker.out->count, count);
+        send_something();
+        assert_true(is_read()); /* as if that one had not been */
+    }
+    close_line();
+}
+
 TEST(counts_of_large_values_that_cannot_be_are_refused) {
     static const uint32_t bad[] = {RNI_WIRE_BUFFERS + 1, INT32_MAX, UINT32_C(1) << 31, UINT32_MAX};
     assert_head(true, 1, RNI_WIRE_BUFFERS, 0);
