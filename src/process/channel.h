@@ -4,8 +4,9 @@
  *
  * Each side alone writes its own mailbox. `count` says how many messages it has put there; the other side knows how many
  * it has read, which is one less at most: nobody sends before the last one was read, and a count that is anything else is
- * refused, or one message could be read four thousand million times. `word` is the futex: it moves with each message, and when the one who waits there should look at
- * something else (the worker has died, a run is to stop), so that it alone says nothing.
+ * refused, or one message could be read four thousand million times. `word` is the futex: it moves with each message, and
+ * when the one who waits there should look at something else (the worker has died, a run is to stop), so that it alone says
+ * nothing.
  *
  * The host trusts nothing in the worker's mailbox: it copies the head once, checks the copy, copies the bytes, and
  * decodes that copy.
