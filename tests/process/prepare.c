@@ -177,10 +177,11 @@ static void tasks_find_what_it_left(unsigned workers) {
     close_it(runtime);
 }
 
+/* Without a timer: whoever keeps the time is one more thread, and may take a run into a process of its own. */
 static void a_worker_that_takes_anothers_place_is_prepared_too(void) {
     rn_runtime *runtime = open_with(1, prepare);
     for (unsigned deaths = 0; deaths < RN_QUARANTINE_DEFAULT; deaths++) {
-        check(number_of(rn_run(runtime, ask, .every = 1000, .times = 3)) == ANSWER, "after %u deaths", deaths);
+        check(number_of(rn_run(runtime, ask, .times = 3)) == ANSWER, "after %u deaths", deaths);
         check(prepared() == deaths + 1, "%u were prepared", prepared());
         check(code_of(rn_run(runtime, die)) == RN_CRASHED, "it lives");
     }
