@@ -42,7 +42,7 @@ static void after_hook(rni_turn *turn, rn_value returned, unsigned bit) {
         returned = stamped(&turn->call, returned);
         rni_log_failure(&turn->call, returned);
     }
-    bool wins = !turn->is_hook_failed && (failed || (turn->call.run->flags & bit));
+    bool wins = !turn->is_hook_failed && (failed || (rni_run_flags(turn->call.run) & bit));
     if (!wins) {
         rni_drop(returned);
         return;
@@ -169,7 +169,7 @@ static void drop_outcome(rni_turn *turn) {
 INLINED bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
-        if ((turn->call.run->flags & RNI_HOOKS) && !call_on_iter(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_on_iter(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
         turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
         if (!turn->plan || !has_further_iterations(turn)) break;
         if (turn->plan->every > 0) return false;
@@ -177,7 +177,7 @@ INLINED bool work_here(rni_turn *turn) {
         if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
         call_function(turn);
     }
-    if ((turn->call.run->flags & RNI_HOOKS) && !call_final_hooks(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_final_hooks(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
     turn->stage = RNI_STAGE_END;
     return true;
 }
@@ -212,7 +212,7 @@ static bool suspend(rni_turn *turn) {
 /* GCOVR_EXCL_START: for turns that are run in worker processes, which leave no counts; tests/conformance/c_crashes.c */
 /* What comes next after a failure, and needs code of the program to be run. */
 enum rni_next rni_turn_next(rni_turn *turn) {
-    bool has_hooks = turn->call.run->flags & RNI_HOOKS;
+    bool has_hooks = rni_run_flags(turn->call.run) & RNI_HOOKS;
     if (turn->stage == RNI_STAGE_FUNCTION || (turn->stage == RNI_STAGE_ON_ITER && has_hooks)) return RNI_NEXT_WORK;
     if (turn->stage == RNI_STAGE_ON_ITER && turn->plan && has_further_iterations(turn)) {
         if (turn->plan->every > 0) return RNI_NEXT_WAIT;
@@ -316,7 +316,7 @@ INLINED void execute_plain(rn_runtime *runtime, rni_run *run, rni_thread *self) 
 
 /* Hooks, a plan, a place in the queue, another process: what the whole of a turn is for. */
 static inline bool is_plain(const rn_runtime *runtime, rni_run *run, const rni_thread *self) {
-    return self && !(run->flags & (RNI_HOOKS | RNI_COUNTED_IN)) && !rni_run_plan(run) && !runtime->executor->work;
+    return self && !(rni_run_flags(run) & (RNI_HOOKS | RNI_COUNTED_IN)) && !rni_run_plan(run) && !runtime->executor->work;
 }
 
 static __attribute__((noinline)) void execute_turn(rn_runtime *runtime, rni_run *run) {
@@ -334,7 +334,7 @@ static __attribute__((noinline)) void execute_turn(rn_runtime *runtime, rni_run 
     turn.failed = 0;
     turn.era = rni_world_era();
     if (turn.plan) take_up(&turn, turn.plan);
-    if ((run->flags & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
+    if ((rni_run_flags(run) & RNI_COUNTED_IN) && call->iteration == 0) rni_queue_release(runtime);
     run_turn(&turn);
     end_call(call, self);
 }
@@ -366,7 +366,7 @@ void rni_run_execute(rn_runtime *runtime, rni_run *run) {
         return;
     }
     enum rni_verdict verdict = RNI_YES;
-    if ((run->flags & RNI_DETACHED) && !rni_run_plan(run)) rni_completion_begin_detached(&run->done);
+    if ((rni_run_flags(run) & RNI_DETACHED) && !rni_run_plan(run)) rni_completion_begin_detached(&run->done);
     else verdict = rni_completion_begin(&run->done);
     if (verdict == RNI_YES) execute_begun(runtime, run);
     if (verdict == RNI_LAST) rni_run_give_back(run);

@@ -118,7 +118,7 @@ static int wait_by_kit(rn_runtime *runtime, rni_run *run, rni_outside *outside) 
 
 int rni_outside_wait(rni_run *run, int64_t timeout_ns) {
     rni_outside outside = {.run = run, .deadline = -1};
-    if (!(run->flags & RNI_KIT)) return wait_by_machine(run, timeout_ns);
+    if (!(rni_run_flags(run) & RNI_KIT)) return wait_by_machine(run, timeout_ns);
     /* While the run is pending its runtime cannot close; once we are on its list, that waits for us. */
     rni_world_lock();
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));

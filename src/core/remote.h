@@ -28,6 +28,6 @@ typedef struct rni_remote {
 
 extern const rni_remote *rni_host; /* NULL: this is no worker process */
 
-static inline bool rni_is_remote(const rni_run *run) { return run->flags & RNI_REMOTE; }
+static inline bool rni_is_remote(const rni_run *run) { return rni_run_flags(run) & RNI_REMOTE; }
 
 #endif

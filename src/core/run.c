@@ -52,12 +52,12 @@ rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds 
     if (!bounded) return NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
     bounded->bounds = *bounds;
     init_plan(&bounded->plan, run, born);
-    run->flags |= RNI_BOUNDED;
+    rni_store_relaxed(&run->flags, rni_run_flags(run) | RNI_BOUNDED);
     return &bounded->plan;
 }
 
 void rni_run_delay(rni_run *run, int64_t due) {
-    run->flags |= RNI_DELAYED;
+    rni_store_relaxed(&run->flags, rni_run_flags(run) | RNI_DELAYED);
     *rni_run_timer(run) = (rni_timer){.due = due, .run = run};
     rni_store_relaxed(&run->plan, (uint64_t)due | 1);
 }
@@ -73,7 +73,7 @@ void rni_plan_set_name(rni_plan *plan, const char *name) {
 }
 
 static __attribute__((noinline)) void free_plan(const rni_run *run, rni_plan *plan) {
-    enum rni_class class_of = run->flags & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    enum rni_class class_of = rni_run_flags(run) & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
     rni_slab_give(slab_of(class_of), plan, class_of);
 }
 
@@ -142,7 +142,7 @@ rn_future *rni_future_failed(rn_value error) {
         return (rn_future *)&no_memory_run;
     }
     run->done.value = error;
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     run->function = NULL;
     rni_completion_init(&run->done, RN_DONE | RNI_SETTLED);
     return rni_run_future(run);
@@ -175,7 +175,7 @@ static void settle(rni_run *run) {
 
 void rni_run_complete(rn_runtime *runtime, rni_lane *lane, rni_run *run, rn_value value) {
     if (runtime->seed) runtime->executor->completing(runtime, run);
-    if (run->flags & RNI_DETACHED) {
+    if (rni_run_flags(run) & RNI_DETACHED) {
         rni_drop(value);
         rni_run_free(run);
     } else {
@@ -190,7 +190,7 @@ bool rni_run_cancel(rni_run *run, rn_value error) {
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
     rn_value arg;
     if (rni_completion_cancel(&run->done, error, &arg) != RNI_YES) return false;
-    bool limited = run->flags & RNI_COUNTED_IN; /* ours to read until it is settled */
+    bool limited = rni_run_flags(run) & RNI_COUNTED_IN; /* ours to read until it is settled */
     rni_drop(arg);
     rni_schedule_leave(runtime, run);
     settle(run);

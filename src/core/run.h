@@ -71,22 +71,23 @@ typedef struct rni_run {
     rni_aptr origin;      /* const char *: name NUL file:line, or NULL */
     rni_a64 plan;         /* rni_plan *, or 0; odd: there is none, and the run is due then, for the pending list */
     rni_a32 generation;   /* one more each time the run is given back */
-    uint32_t flags;
+    rni_a32 flags;        /* set before others see it; COUNTED_IN is taken away by who begins it in a batch */
     rni_a32 born;         /* milliseconds since the runtime opened; of runs without a plan */
     rni_a32 place;        /* low half: the runtime's index; upper half: the worker that runs it, plus 1 */
 } rni_run;
 
+static inline uint32_t rni_run_flags(const rni_run *run) { return rni_load_relaxed(&run->flags); }
 static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side(run); }
 static inline rni_plan *rni_plan_in(uint64_t word) { return word & 1 ? NULL : (rni_plan *)(uintptr_t)word; }
 static inline rni_plan *rni_run_plan(rni_run *run) { return rni_plan_in(rni_load_relaxed(&run->plan)); }
 static inline const rni_bounds *rni_run_bounds(rni_run *run) {
-    return run->flags & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return rni_run_flags(run) & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
 }
 
 /* What a run that waits for the clock waits by; NULL: it never does. */
 static inline rni_timer *rni_run_timer(rni_run *run) {
     rni_plan *plan = rni_run_plan(run);
-    return run->flags & RNI_DELAYED ? rni_run_side(run) : plan ? &plan->timer : NULL;
+    return rni_run_flags(run) & RNI_DELAYED ? rni_run_side(run) : plan ? &plan->timer : NULL;
 }
 
 static inline uint32_t rni_run_runtime(rni_run *run) { return rni_load_relaxed(&run->place) & 0xffff; }

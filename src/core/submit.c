@@ -139,14 +139,14 @@ static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
 }
 
 static __attribute__((noinline)) void add_hooks(rni_run *run, const rn_task *task) {
-    run->flags |= RNI_HOOKS;
+    rni_store_relaxed(&run->flags, rni_run_flags(run) | RNI_HOOKS);
     *rni_run_hooks(run) = (rni_hooks){task->on_iter, task->on_success, task->on_error, task->on_finished};
 }
 
 static void fill_run(rni_run *run, const rn_task *task, uint32_t flags) {
     run->function = task->function;
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)task->origin);
-    run->flags = flags | task->updates_result;
+    rni_store_relaxed(&run->flags, flags | task->updates_result);
     run->done.value = task->arg;
     if (has_hooks(task)) add_hooks(run, task);
 }
@@ -228,8 +228,8 @@ static enum admission admit(rn_runtime *runtime, rn_value *error) {
 /* False: no memory. True: the run is on its way, and may be over. */
 static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admission admission) {
     rni_plan *plan = rni_run_plan(run);
-    bool waits = run->flags & RNI_DELAYED || (plan && plan->timer.due > (int64_t)rni_load_relaxed(&plan->born));
-    uint64_t flags = RNI_QUEUED | (run->flags & RNI_DETACHED ? RNI_RELEASED : 0);
+    bool waits = rni_run_flags(run) & RNI_DELAYED || (plan && plan->timer.due > (int64_t)rni_load_relaxed(&plan->born));
+    uint64_t flags = RNI_QUEUED | (rni_run_flags(run) & RNI_DETACHED ? RNI_RELEASED : 0);
     if (!waits && (!plan || plan->every == 0)) flags |= RNI_CLAIMABLE;
     rni_completion_init(&run->done, flags);
     if (!runtime->executor->reserve(runtime)) return false;
@@ -316,7 +316,7 @@ struct plain {
 static inline __attribute__((always_inline)) void fill_plain(rni_run *run, const struct plain *plain) {
     run->function = plain->function;
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)plain->origin);
-    run->flags = plain->flags;
+    rni_store_relaxed(&run->flags, plain->flags);
     run->done.value = plain->arg;
     if (plain->hooks) add_hooks(run, plain->hooks);
 }

@@ -36,7 +36,7 @@ struct batch {
 /* ---- what goes into it ---- */
 
 static bool is_plain(const struct batch *batch, rni_run *run) {
-    return !(run->flags & (RNI_HOOKS | RNI_KIT)) && !rni_run_plan(run) && rni_phase(batch->runtime) != RNI_STOPPING &&
+    return !(rni_run_flags(run) & (RNI_HOOKS | RNI_KIT)) && !rni_run_plan(run) && rni_phase(batch->runtime) != RNI_STOPPING &&
            !rni_quarantine_holds(&batch->processes->quarantine, run->function);
 }
 
@@ -53,12 +53,14 @@ static void say_place(const struct batch *batch, rni_run *run, bool is_here) {
 /* Begins the run. False: there is nothing to run. */
 static bool begin(const struct batch *batch, rni_run *run) {
     enum rni_verdict verdict = RNI_YES;
-    if (run->flags & RNI_DETACHED) rni_completion_begin_detached(&run->done);
+    if (rni_run_flags(run) & RNI_DETACHED) rni_completion_begin_detached(&run->done);
     else verdict = rni_completion_begin(&run->done);
     if (verdict == RNI_LAST) rni_run_give_back(run);
     if (verdict != RNI_YES) return false;
-    if (run->flags & RNI_COUNTED_IN) rni_queue_release(batch->runtime);
-    run->flags &= ~RNI_COUNTED_IN;
+    if (rni_run_flags(run) & RNI_COUNTED_IN) {
+        rni_store_relaxed(&run->flags, rni_run_flags(run) & ~RNI_COUNTED_IN); /* others read the rest of them */
+        rni_queue_release(batch->runtime);
+    }
     say_place(batch, run, true);
     return true;
 }

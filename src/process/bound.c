@@ -95,7 +95,7 @@ void rni_bound_enter(rni_bound_turn *turn, rni_run *run, const rni_bounds *bound
     *turn = (rni_bound_turn){.outer = current, .bounds = *bounds, .function = run->function};
     rni_os_limits_plan(&turn->limits, bounds->address_space, bounds->open_files, bounds->cpu);
     run->function = run_function;
-    if (run->flags & RNI_HOOKS) {
+    if (rni_run_flags(run) & RNI_HOOKS) {
         turn->hooks = *rni_run_hooks(run);
         replace_hooks(rni_run_hooks(run));
     }

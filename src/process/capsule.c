@@ -153,7 +153,7 @@ struct crash {
 static uintptr_t at_work(rni_turn *turn, uint64_t *part) {
     const rni_run *run = turn->call.run;
     static const rni_hooks none;
-    const rni_hooks *hooks = run->flags & RNI_HOOKS ? rni_run_hooks(run) : &none;
+    const rni_hooks *hooks = rni_run_flags(run) & RNI_HOOKS ? rni_run_hooks(run) : &none;
     bool failed = rni_is_error(turn->outcome);
     uintptr_t function = 0;
     *part = RNI_PART_FUNCTION;

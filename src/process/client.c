@@ -58,7 +58,7 @@ static rn_future *make_future(uint64_t number) {
     if (!run) return NULL;
     run->function = NULL;
     rni_store_relaxed(&run->origin, NULL);
-    run->flags = RNI_REMOTE;
+    rni_store_relaxed(&run->flags, RNI_REMOTE);
     run->done.value = rn_int((int64_t)number);
     rni_completion_init(&run->done, RN_WAITING);
     return rni_run_future(run);

@@ -69,11 +69,18 @@ static int ask_for_worker(rni_processes *processes, rni_process *process, const 
     return rni_zygote_spawn(&processes->zygote, theirs, RNI_WORKER_FDS, &process->pidfd, &process->number);
 }
 
+static void close_theirs(const int theirs[RNI_WORKER_FDS]) {
+    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
+}
+
 /* With the lock held. */
 static rn_value spawn(rni_processes *processes, rni_process *process) {
     int theirs[RNI_WORKER_FDS];
-    if (!open_lines(process, theirs))
+    if (!open_lines(process, theirs)) {
+        close_theirs(theirs);
+        rni_process_close_lines(process); /* as far as there are some */
         return rn_error(RN_NO_PROCESSES, "no memory, or no descriptors, for the mailboxes of a worker process");
+    }
     bool sent = rni_sandbox_send(&processes->sandbox, process->channel.socket);
     int code = sent ? ask_for_worker(processes, process, theirs) : RN_NO_MEMORY;
     for (unsigned tries = 1; code == RN_CLOSED && tries < ZYGOTE_TRIES; tries++) {
@@ -81,7 +88,7 @@ static rn_value spawn(rni_processes *processes, rni_process *process) {
         if (rni_is_none(error)) code = ask_for_worker(processes, process, theirs);
         rni_drop(error);
     }
-    for (unsigned i = 0; i < RNI_WORKER_FDS; i++) rni_os_close(theirs[i]);
+    close_theirs(theirs);
     if (code != RN_OK) rni_process_close_lines(process);
     if (code == RN_NO_MEMORY) return rni_error_no_memory();
     if (code != RN_OK) {

@@ -80,7 +80,7 @@ static rni_run *make_run(const rni_preparation *preparation) {
     rni_run *run = rni_run_make(NULL);
     if (!run) return NULL;
     run->function = preparation->function;
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     run->done.value = rni_none();
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)"prepare\0");
     rni_completion_init(&run->done, RN_RUNNING | RNI_BEGUN);

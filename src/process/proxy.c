@@ -17,7 +17,7 @@ static rn_value not_portable(const char *field) {
 
 static rn_value find_functions(const rni_run *run) {
     if (!rni_names_find((uintptr_t)run->function)) return not_portable(".function");
-    if (!(run->flags & RNI_HOOKS)) return rni_none();
+    if (!(rni_run_flags(run) & RNI_HOOKS)) return rni_none();
     const rni_hooks *hooks = rni_run_hooks(run);
     if (!rni_names_find((uintptr_t)hooks->on_iter)) return not_portable(".on_iter");
     if (!rni_names_find((uintptr_t)hooks->on_success)) return not_portable(".on_success");
@@ -27,7 +27,7 @@ static rn_value find_functions(const rni_run *run) {
 
 static void put_functions(rni_writer *frame, const rni_run *run) {
     rni_put_function(frame, (uintptr_t)run->function);
-    if (!(run->flags & RNI_HOOKS)) return;
+    if (!(rni_run_flags(run) & RNI_HOOKS)) return;
     const rni_hooks *hooks = rni_run_hooks(run);
     rni_put_function(frame, (uintptr_t)hooks->on_iter);
     rni_put_function(frame, (uintptr_t)hooks->on_success);
@@ -49,7 +49,7 @@ static void put_turn(rni_writer *frame, rni_process *process, rni_turn *turn) {
     rni_put_files(frame, &process->names);
     rni_put_8(frame, (uint8_t)turn->stage);
     rni_put_64(frame, call->iteration);
-    rni_put_32(frame, call->run->flags & (RNI_UPDATES | RNI_HOOKS | RNI_BOUNDED));
+    rni_put_32(frame, rni_run_flags(call->run) & (RNI_UPDATES | RNI_HOOKS | RNI_BOUNDED));
     rni_put_64(frame, rni_run_id(call->run));
     rni_put_64(frame, (uint64_t)rni_now(call->runtime));
     rni_put_64(frame, (uint64_t)call->runtime->opened);
@@ -58,7 +58,7 @@ static void put_turn(rni_writer *frame, rni_process *process, rni_turn *turn) {
     put_plan(frame, turn->plan);
     rni_put_text(frame, rn_name(call));
     put_functions(frame, call->run);
-    if (call->run->flags & RNI_BOUNDED) rni_put_bounds(frame, rni_run_bounds(call->run));
+    if (rni_run_flags(call->run) & RNI_BOUNDED) rni_put_bounds(frame, rni_run_bounds(call->run));
 }
 
 static rn_value put_values(rni_writer *frame, const rni_turn *turn) {

@@ -20,7 +20,7 @@ static const char *hook_at(const rni_turn *turn) {
 static uintptr_t code_at(const rni_turn *turn) {
     const rni_run *run = turn->call.run;
     const rni_hooks *hooks = rni_run_hooks(run);
-    if (!(run->flags & RNI_HOOKS) || turn->stage == RNI_STAGE_FUNCTION) return (uintptr_t)run->function;
+    if (!(rni_run_flags(run) & RNI_HOOKS) || turn->stage == RNI_STAGE_FUNCTION) return (uintptr_t)run->function;
     if (turn->stage == RNI_STAGE_ON_ITER) return (uintptr_t)hooks->on_iter;
     if (turn->stage == RNI_STAGE_FINISHED) return (uintptr_t)hooks->on_finished;
     return rni_is_error(turn->outcome) ? (uintptr_t)hooks->on_error : (uintptr_t)hooks->on_success;
@@ -130,6 +130,6 @@ void rni_quarantine_clear(rni_quarantine *quarantine, const rni_turn *turn, rni_
     rni_mutex_lock(&quarantine->lock);
     bool has_iterated = turn->call.iteration > since.iteration;
     if (has_iterated) forget(quarantine, (uintptr_t)turn->call.run->function);
-    if (turn->call.run->flags & RNI_HOOKS) forget_hooks(quarantine, turn, has_iterated ? RNI_STAGE_ON_ITER : since.stage);
+    if (rni_run_flags(turn->call.run) & RNI_HOOKS) forget_hooks(quarantine, turn, has_iterated ? RNI_STAGE_ON_ITER : since.stage);
     rni_mutex_unlock(&quarantine->lock);
 }

@@ -208,7 +208,7 @@ static rni_run *make_run(rn_runtime *runtime) {
     if (!plan) give_up(rni_error_no_memory());
     run->function = NULL;
     rni_store_relaxed(&run->origin, NULL);
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     plan->times = capsule->times;
     plan->every = (int64_t)capsule->every;
     plan->missed = capsule->missed;

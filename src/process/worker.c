@@ -77,7 +77,7 @@ static rni_run *make_run(const rni_order *order) {
     }
     run->function = order->function;
     rni_store_relaxed(&run->origin, NULL);
-    run->flags = order->flags & ~RNI_BOUNDED; /* its plan has none: they are the order's */
+    rni_store_relaxed(&run->flags, order->flags & ~RNI_BOUNDED); /* its plan has none: they are the order's */
     if (order->flags & RNI_HOOKS) *rni_run_hooks(run) = order->hooks;
     plan->times = order->times;
     plan->every = order->every;
@@ -257,7 +257,7 @@ static bool is_entry(uintptr_t function) {
     const rni_run *run = call ? call->run : NULL;
     if (!run) return false;
     if (function == (uintptr_t)run->function) return true;
-    if (!(run->flags & RNI_HOOKS)) return false;
+    if (!(rni_run_flags(run) & RNI_HOOKS)) return false;
     const rni_hooks *hooks = rni_run_hooks(run);
     return function == (uintptr_t)hooks->on_iter || function == (uintptr_t)hooks->on_success ||
            function == (uintptr_t)hooks->on_error || function == (uintptr_t)hooks->on_finished;

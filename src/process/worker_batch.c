@@ -42,7 +42,7 @@ static rni_run *make_run(const rni_order *order) {
     if (!run) return NULL;
     run->function = order->function;
     rni_store_relaxed(&run->origin, NULL);
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     rni_completion_init(&run->done, RN_RUNNING | RNI_BEGUN);
     return run;
 }

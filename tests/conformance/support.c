@@ -66,9 +66,11 @@ static void give_up(const char *why, const char *detail) {
 const rn_testing virtual_clock = {.size = sizeof(rn_testing), .virtual_clock = true};
 static rn_runtime *open_runtimes[MAX_RUNTIMES];
 
-/* What the rules need of a sandbox: one task forks. */
+/* What the rules need of a sandbox: one task forks. And what sanitizers need: their reports are written there. */
 static const rn_sandbox *sandbox_under_test(void) {
-    static const rn_sandbox sandbox = {.size = sizeof sandbox, .processes = true};
+    static const char *reports[2];
+    static const rn_sandbox sandbox = {.size = sizeof sandbox, .write = reports, .processes = true};
+    reports[0] = getenv("RUNIUM_TEST_REPORTS");
     return getenv("RUNIUM_TEST_SANDBOX") ? &sandbox : NULL;
 }
 

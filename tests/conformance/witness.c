@@ -101,10 +101,6 @@ size_t count_of(const char *text, const char *part) {
 
 bool in_child;
 
-/* Asked by the leak checker of the sanitizers: a child ends in the middle of things, and leaks by design. */
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void) { return in_child; }
-
 _Noreturn static void be_the_child(void (*body)(void), int output) {
     in_child = true;
     const struct rlimit no_core = {0, 0};

@@ -63,7 +63,7 @@ TEST(a_few_empty_blocks_are_kept_for_the_next_ones) {
 static rni_run *run_with_plan(void) {
     rni_run *run = rni_run_make(NULL);
     assert_non_null(rni_run_add_plan(run, 0));
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     run->done.value = rn_none();
     return run;
 }

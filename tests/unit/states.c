@@ -21,7 +21,7 @@ static void make(uint64_t word) {
     run = rni_run_make(rni_handle_object(opened));
     assert_non_null(run);
     run->done.value = rn_none();
-    run->flags = 0;
+    rni_store_relaxed(&run->flags, 0);
     rni_store_relaxed(&run->origin, (void *)(uintptr_t)"made\0here:1");
     rni_completion_init(&run->done, word);
     future = rni_run_future(run);
@@ -94,12 +94,12 @@ static rn_runtime *open_kit(void) {
 
 TEST(a_run_of_a_kit_that_is_gone_is_waited_for_by_the_machine) {
     set_up(RN_WAITING | RNI_QUEUED);
-    run->flags = RNI_KIT;
+    rni_store_relaxed(&run->flags, RNI_KIT);
     rni_store_relaxed(&run->place, RNI_RUNTIMES_MAX - 1);
     assert_int_equal(rni_outside_wait(run, 0), RN_TIMED_OUT);
     tear_down();
     set_up(RN_DONE | RNI_SETTLED);
-    run->flags = RNI_KIT;
+    rni_store_relaxed(&run->flags, RNI_KIT);
     assert_int_equal(rni_outside_wait(run, 0), RN_OK);
     tear_down();
 }
