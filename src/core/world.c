@@ -28,6 +28,7 @@ static struct {
 static rni_aptr all_places[RNI_CLASSES];
 static rni_aptr all_threads;
 static rni_aptr table[RNI_RUNTIMES_MAX]; /* open runtimes by index; written under the lock */
+static rni_a32 table_used;               /* entries from this on were never used; written under the lock */
 static rni_a32 era;
 static bool has_hooks;
 
@@ -41,8 +42,10 @@ void rni_world_lock(void) { rni_mutex_lock(&world.lock); }
 
 void rni_world_unlock(void) { rni_mutex_unlock(&world.lock); }
 
+/* Only what was used: each worker process is a fork, and would have the whole table copied. */
 static void forget_runtimes(void) {
-    for (unsigned i = 0; i < RNI_RUNTIMES_MAX; i++) {
+    uint32_t used = rni_load_relaxed(&table_used);
+    for (uint32_t i = 0; i < used; i++) {
         rn_runtime *runtime = rni_load_relaxed(&table[i]);
         if (runtime && runtime->executor && runtime->executor->forget) runtime->executor->forget(runtime);
         rni_store_relaxed(&table[i], NULL);
@@ -252,6 +255,7 @@ rn_runtime *rni_world_open(void) {
         index < RNI_RUNTIMES_MAX ? rni_slab_take(&world.runtimes, RNI_RUNTIME_STRIDE) : NULL;
     if (runtime) {
         rni_runtime_reset(runtime, ++world.serial, index);
+        if (index >= rni_load_relaxed(&table_used)) rni_store_relaxed(&table_used, index + 1);
         rni_store_release(&table[index], runtime); /* pairs with rni_world_runtime */
     }
     rni_world_unlock();
