@@ -486,7 +486,7 @@ static rn_value ask_after_sigterm(rn_call *call) {
 }
 static rn_value begin_and_ask_after_sigterm(rn_call *call) { return say_begun_and(call, ask_after_sigterm); }
 
-/* The first that the host hears of it, in a batch: it is too late by then. */
+/* That may be the first that the host hears of it, in a batch: from there on it has a .grace as any other. */
 static void a_stopped_task_may_ask_after_the_signal(enum shape shape) {
     rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), LONG);
     int64_t before = pid_of_worker(runtime);
@@ -495,11 +495,53 @@ static void a_stopped_task_may_ask_after_the_signal(enum shape shape) {
     await_begin();
     check(rn_stop(future), "it was not told");
     rn_value result = rn_result(future);
-    if (shape <= MANY_BEHIND_IT) check_stopped(result, "one that asks", "ended it after");
-    else check(rn_kind(result) == RN_INT && rn_as_int(result) == 1, "it was not answered");
+    check(rn_kind(result) == RN_INT && rn_as_int(result) == 1, "it was not answered");
     check(pid_of_worker(runtime) != before, "its process lives on");
     rn_release(future);
     check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+static rn_value ask_after_sigterm_and_loop(rn_call *call) {
+    rn_drop(ask_after_sigterm(call));
+    return loop(call);
+}
+static rn_value begin_and_ask_and_loop(rn_call *call) { return say_begun_and(call, ask_after_sigterm_and_loop); }
+
+/* Nor does the second step come late, and a function that is stopped often has killed nobody. */
+static void what_was_stopped_is_not_blamed(enum shape shape) {
+    rn_runtime *runtime = open_impatient(1, SHORT, SHORT);
+    for (unsigned i = 0; i < RN_QUARANTINE_DEFAULT + 1; i++) {
+        atomic_store(&notes()->begun, 0);
+        rn_future *future = start_in_shape(runtime, begin_and_ask_and_loop, shape);
+        while (!atomic_load(&notes()->begun) && !rn_done(future)) spin();
+        (void)rn_stop(future);
+        check_stopped(rn_result(future), "one that asks, and goes on", "SIGKILL ended it after");
+        rn_release(future);
+    }
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+/* So short that it is over when it begins, and so long that it never is. */
+static void a_time_of_any_length_is_taken(void) {
+    rn_runtime *runtime = open_impatient(1, 1, 1);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = rn_run(runtime, begin_and_loop);
+    await_begin();
+    check(rn_stop(future), "it was not told");
+    rn_value result = rn_result(future);
+    check(rn_is_error(result) && rn_error_code(result) == RN_OVERTIME, "a nanosecond is not over");
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    runtime = open_impatient(1, RN_DURATION_MAX, RN_DURATION_MAX);
+    atomic_store(&notes()->begun, 0);
+    future = rn_run(runtime, begin_and_listen);
+    await_begin();
+    check(rn_close(runtime, .how = RN_STOP) == RN_OK, "the runtime did not close");
+    result = rn_result(future);
+    check(rn_kind(result) == RN_INT && rn_as_int(result) == 1, "a hundred years are over");
+    rn_release(future);
     proof_case();
 }
 
@@ -520,6 +562,21 @@ static void a_final_hook_of_a_stopped_run_is_ended_too(void) {
     check(atomic_load(&notes()->begun) == 101, "on_finished was not called");
     rn_release(future);
     check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
+/* It is no run that anybody could stop; but whoever closes would wait for it for ever. */
+static void closing_by_stopping_ends_prepare(rn_task_fn *prepare, const char *says) {
+    rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .grace = LONG, .stop_grace = RN_MILLISECONDS(40),
+                                  .log = rn_log_nothing, .prepare = prepare);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = rn_run(runtime, give_pid);
+    await_begin();
+    check(rn_close(runtime, .how = RN_STOP) == RN_OK, "the runtime did not close");
+    rn_value result = rn_result(future);
+    bool is_right = rn_is_error(result) && rn_error_code(result) == RN_NO_PROCESSES;
+    if (check(is_right, "it was run in a process that is not prepared")) check_stopped(rn_error_cause(result), ".prepare", says);
+    rn_release(future);
     proof_case();
 }
 
@@ -576,6 +633,11 @@ int main(int argc, char **argv) {
         a_stopped_task_that_returns_has_its_own_outcome(true, (enum shape)shape);
         a_stopped_task_may_ask_after_the_signal((enum shape)shape);
     }
+    what_was_stopped_is_not_blamed(PLAIN);
+    what_was_stopped_is_not_blamed(REPEATED);
+    a_time_of_any_length_is_taken();
+    closing_by_stopping_ends_prepare(note_and_loop, "SIGTERM ended it after");
+    closing_by_stopping_ends_prepare(begin_and_return_after_sigterm, "after");
     a_final_hook_of_a_stopped_run_is_ended_too();
     a_stopped_task_that_waits_is_ended_with_what_runs_there();
     the_time_limit_ends_what_does_not_listen(false);
