@@ -565,6 +565,28 @@ static void a_final_hook_of_a_stopped_run_is_ended_too(void) {
     proof_case();
 }
 
+static rn_value stop_myself_and(rn_call *call) {
+    atomic_fetch_add(&notes()->begun, 1);
+    check(rn_stop_self(call) && rn_stopping(call), "it was not told");
+    if (rn_as_int(rn_arg(call))) raise(SIGKILL);
+    return loop(call);
+}
+
+/* The program's side knows: of the time that it has, and that there is no further iteration when it has died. */
+static void who_stops_himself_is_stopped(bool is_crash, enum shape shape) {
+    rn_runtime *runtime = open_impatient(1, RN_MILLISECONDS(40), LONG);
+    atomic_store(&notes()->begun, 0);
+    rn_future *future = shape == PLAIN ? rn_run(runtime, stop_myself_and, .arg = rn_int(is_crash))
+                                       : rn_run(runtime, stop_myself_and, .arg = rn_int(is_crash), .times = 5);
+    rn_value result = rn_result(future);
+    if (is_crash) check(rn_is_error(result) && rn_error_code(result) == RN_CRASHED, "it has not crashed");
+    else check_stopped(result, "who stops himself", "SIGTERM ended it after");
+    check(atomic_load(&notes()->begun) == 1, "%d iterations have begun", atomic_load(&notes()->begun));
+    rn_release(future);
+    check(rn_close(runtime) == RN_OK, "the runtime did not close");
+    proof_case();
+}
+
 /* It is no run that anybody could stop; but whoever closes would wait for it for ever. */
 static void closing_by_stopping_ends_prepare(rn_task_fn *prepare, const char *says) {
     rn_runtime *runtime = rn_open(.executor = RN_PROCESSES, .workers = 1, .grace = LONG, .stop_grace = RN_MILLISECONDS(40),
@@ -636,6 +658,7 @@ int main(int argc, char **argv) {
     what_was_stopped_is_not_blamed(PLAIN);
     what_was_stopped_is_not_blamed(REPEATED);
     a_time_of_any_length_is_taken();
+    for (int way = 0; way < 4; way++) who_stops_himself_is_stopped(way & 1, way & 2 ? REPEATED : PLAIN);
     closing_by_stopping_ends_prepare(note_and_loop, "SIGTERM ended it after");
     closing_by_stopping_ends_prepare(begin_and_return_after_sigterm, "after");
     a_final_hook_of_a_stopped_run_is_ended_too();
