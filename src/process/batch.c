@@ -288,11 +288,13 @@ static void revoke(struct batch *batch) {
 static bool await_word(struct batch *batch) {
     rni_process *process = batch->process;
     bool has_more = batch->over < batch->count; /* those that are over may be others' by now */
-    if (!has_more && !rni_process_await_mail(process, rni_os_now() + WORD_WAIT))
+    if (rni_process_await_mail(process, has_more ? 0 : rni_os_now() + WORD_WAIT)) return true;
+    if (!has_more) {
         rni_process_kill(batch->processes, process);
-    if (has_more)
+    } else {
         rni_overtime_arm_in_batch(batch->processes, process, batch->runs[batch->count - 1],
                                   rni_batch_mark(batch->message, batch->count), &batch->limit);
+    }
     bool has_mail = rni_process_await_mail(process, -1);
     if (has_mail) rni_overtime_disarm(batch->processes, process, &batch->limit); /* else it is buried with the process */
     return has_mail;

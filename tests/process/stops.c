@@ -156,7 +156,7 @@ struct started {
     rn_future *future;
     rn_task_fn *function;
     enum shape shape;
-    bool is_victim;
+    bool is_victim, is_stopped;
 };
 
 static int64_t pick(struct dice *dice, const int64_t *of, size_t count) { return of[roll_below(dice, count)]; }
@@ -189,6 +189,7 @@ static void start_round(rn_runtime *runtime, struct dice *dice, struct started a
     for (int i = 0; i < ROUND; i++) {
         bool is_victim = roll_below(dice, 3) == 0;
         all[i].is_victim = is_victim;
+        all[i].is_stopped = false;
         all[i].shape = roll_below(dice, 3) > 0 ? PLAIN : (enum shape)roll_below(dice, is_victim ? SHAPES : TICKING);
         all[i].function = is_victim ? victims[roll_below(dice, VICTIMS)] : roll_below(dice, 8) ? give_number : take_a_moment;
         all[i].future = start(runtime, &all[i], i);
@@ -197,15 +198,23 @@ static void start_round(rn_runtime *runtime, struct dice *dice, struct started a
     }
 }
 
-/* In any order, some of them twice. */
+static bool is_time_for(struct dice *dice, const struct started *one, int number) {
+    if (!one->is_victim || one->is_stopped) return false;
+    return atomic_load(&notes()->begun[number]) > 0 || rn_done(one->future) || roll_below(dice, 2048) == 0;
+}
+
+/* Most of them soon after they have begun, which makes room for others; some of them twice. */
 static void stop_victims(struct dice *dice, struct started all[ROUND]) {
-    int first = (int)roll_below(dice, ROUND);
-    for (int i = 0; i < ROUND; i++) {
-        struct started *one = &all[(first + i) % ROUND];
-        if (!one->is_victim) continue;
-        if (roll_below(dice, 4) == 0) spin_for((int64_t)roll_below(dice, 1000000));
-        (void)rn_stop(one->future);
-        if (roll_below(dice, 4) == 0) (void)rn_stop(one->future);
+    for (int left = ROUND, i = 0; left > 0; i = (i + 1) % ROUND) {
+        if (i == 0) left = ROUND;
+        if (is_time_for(dice, &all[i], i)) {
+            if (roll_below(dice, 4) == 0) spin_for((int64_t)roll_below(dice, 1000000));
+            (void)rn_stop(all[i].future);
+            if (roll_below(dice, 4) == 0) (void)rn_stop(all[i].future);
+            all[i].is_stopped = true;
+        }
+        left -= !all[i].is_victim || all[i].is_stopped;
+        if (i == ROUND - 1) spin_for(20000);
     }
 }
 
