@@ -167,7 +167,11 @@ bool rn_stop(rn_future *future) {
     return run && stop(run);
 }
 
-bool rn_stop_self(rn_call *call) { return stop(call->run); }
+bool rn_stop_self(rn_call *call) {
+    bool is_told = stop(call->run);
+    if (is_told && rni_host) rni_host->stop_self(call); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return is_told;
+}
 
 int rn_add_done_callback(rn_future *future, rn_done_fn *function, void *context) {
     rni_run *run = rni_future_run(future, "rn_add_done_callback");

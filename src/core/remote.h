@@ -24,6 +24,7 @@ typedef struct rni_remote {
     int64_t (*pending)(rn_run_info *infos, size_t capacity, size_t info_size);
     int (*stats)(rn_stats *stats);
     void (*report)(rn_call *call, double fraction);
+    void (*stop_self)(rn_call *call); /* what is known here already is told */
 } rni_remote;
 
 extern const rni_remote *rni_host; /* NULL: this is no worker process */

@@ -231,23 +231,14 @@ static void end_dead(struct batch *batch, uint32_t begun) {
     fail_begun(batch, begun, rni_overtime_judge(batch->processes, batch->process, &batch->limit, error));
 }
 
-/* It was sent a signal, and asks something all the same. */
-static void end_late(struct batch *batch, uint32_t begun) {
-    rni_process_put_away(batch->processes, batch->process);
-    fail_begun(batch, begun, rni_overtime_judge(batch->processes, batch->process, &batch->limit, rni_none()));
-}
-
 static void end_asking(struct batch *batch, uint32_t begun) {
     bool is_good = begun > batch->over && begun <= batch->count && take_results(batch, begun - 1);
     if (!is_good) {
         end_broken(batch, begun <= batch->count ? begun : batch->count);
         return;
     }
-    if (rni_overtime_condemns(&batch->limit)) {
-        end_late(batch, begun);
-        return;
-    }
     give_back_from(batch, begun);
+    batch->process->resumed_limit = &batch->limit;
     resume(batch, batch->runs[begun - 1], RNI_RESUMED_ASKING, rni_none());
     close_batch(batch);
 }
@@ -298,11 +289,14 @@ static void revoke(struct batch *batch) {
 /* Once the worker has the time that it takes for one run, or none is left to it. False: it has died. */
 static bool await_word(struct batch *batch) {
     rni_process *process = batch->process;
-    if (batch->count == 0 && !rni_process_await_mail(process, rni_os_now() + WORD_WAIT))
+    bool has_more = batch->over < batch->count; /* those that are over may be others' by now */
+    if (rni_process_await_mail(process, has_more ? 0 : rni_os_now() + WORD_WAIT)) return true;
+    if (!has_more) {
         rni_process_kill(batch->processes, process);
-    if (batch->count > 0)
+    } else {
         rni_overtime_arm_in_batch(batch->processes, process, batch->runs[batch->count - 1],
                                   rni_batch_mark(batch->message, batch->count), &batch->limit);
+    }
     bool has_mail = rni_process_await_mail(process, -1);
     if (has_mail) rni_overtime_disarm(batch->processes, process, &batch->limit); /* else it is buried with the process */
     return has_mail;

@@ -208,6 +208,13 @@ static void report(rn_call *call, double fraction) {
     (void)rni_ask(&answer);
 }
 
+static void stop_self(rn_call *call) {
+    rni_reader answer;
+    if (call->runtime != rni_worker.runtime) return;
+    (void)begin(RNI_ASK_STOP_SELF);
+    (void)rni_ask(&answer);
+}
+
 static void log_to_host(void *context, const rn_log_record *record) {
     rni_reader answer;
     (void)context;
@@ -222,7 +229,8 @@ static void log_to_host(void *context, const rn_log_record *record) {
 }
 
 static rni_remote remote = {.start = start, .wait = wait_for, .refresh = refresh, .cancel = cancel, .stop = stop,
-                            .release = release, .pending = pending, .stats = stats, .report = report};
+                            .release = release, .pending = pending, .stats = stats, .report = report,
+                            .stop_self = stop_self};
 
 void rni_client_init(void) {
     remote.runtime = rni_worker.runtime;

@@ -46,6 +46,7 @@ enum rni_frame {
     RNI_ASK_PENDING,
     RNI_ASK_STATS,
     RNI_ASK_REPORT,
+    RNI_ASK_STOP_SELF,
     RNI_ASK_LOG
 };
 

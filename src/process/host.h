@@ -75,6 +75,7 @@ typedef struct rni_process {
     uint32_t batch_most; /* runs in a batch; 0: not known yet */
     enum rni_resumed { RNI_NOT_RESUMED, RNI_RESUMED_ASKING, RNI_RESUMED_FAILED } resumed; /* the next turn begins like this */
     rn_value resumed_error; /* of RNI_RESUMED_FAILED */
+    const rni_stage_limit *resumed_limit; /* of RNI_RESUMED_ASKING */
 } rni_process;
 
 typedef struct rni_processes {

@@ -39,26 +39,38 @@ static void begin_stage(rni_processes *processes, rni_stage_limit *deadline) {
     rni_process_watch_until(processes, deadline->next);
 }
 
-static void arm(rni_processes *processes, rni_process *process, rni_stage_limit *deadline) {
+/* What was stopped in the batch has no time anew, and what was sent a signal there must go still. */
+static void go_on(rni_processes *processes, rni_stage_limit *deadline, const rni_stage_limit *former) {
+    if (former->stopped != RNI_NEVER) deadline->stopped = former->stopped;
+    deadline->began = former->began;
+    deadline->step = former->step;
+    deadline->stepped = former->stepped;
+    deadline->is_by_stop = former->is_by_stop;
+    deadline->next = due(processes, deadline);
+    rni_process_watch_until(processes, deadline->next);
+}
+
+static void arm(rni_processes *processes, rni_process *process, rni_stage_limit *deadline, const rni_stage_limit *former) {
     deadline->has_begun = false; /* the process may be a new one that needs time to start */
     deadline->sent = rni_os_now();
     rni_mutex_lock(&processes->lock);
     deadline->outer = process->deadline;
     process->deadline = deadline;
     begin_stage(processes, deadline);
+    if (former && former->run) go_on(processes, deadline, former);
     rni_mutex_unlock(&processes->lock);
 }
 
-void rni_overtime_arm(rni_processes *processes, rni_process *process, rni_turn *turn, bool has_begun, rni_stage_limit *deadline) {
+void rni_overtime_arm(rni_processes *processes, rni_process *process, rni_turn *turn, const rni_stage_limit *former, rni_stage_limit *deadline) {
     const rni_bounds *bounds = rni_run_bounds(turn->call.run);
-    uint32_t message = rni_load_relaxed(&process->channel.out->count) + !has_begun;
+    uint32_t message = rni_load_relaxed(&process->channel.out->count) + !former;
     *deadline = (rni_stage_limit){.run = turn->call.run, .timeout = bounds ? bounds->timeout : 0, .mark = rni_batch_mark(message, 0)};
-    arm(processes, process, deadline);
+    arm(processes, process, deadline, former);
 }
 
 void rni_overtime_arm_in_batch(rni_processes *processes, rni_process *process, rni_run *run, uint64_t mark, rni_stage_limit *deadline) {
     *deadline = (rni_stage_limit){.run = run, .mark = mark};
-    arm(processes, process, deadline);
+    arm(processes, process, deadline, NULL);
 }
 
 bool rni_overtime_next_stage(rni_processes *processes, rni_process *process, const rni_run *run) {

@@ -37,8 +37,8 @@ typedef struct rni_stage_limit {
     enum rni_step step;         /* that was taken last */
 } rni_stage_limit;
 
-/* Before the turn is sent, or goes on in the process that has begun it in a batch. */
-void rni_overtime_arm(struct rni_processes *processes, struct rni_process *process, rni_turn *turn, bool has_begun, rni_stage_limit *deadline);
+/* Before the turn is sent. Or it goes on in the process that has begun it in a batch: `former` is what that had for it. */
+void rni_overtime_arm(struct rni_processes *processes, struct rni_process *process, rni_turn *turn, const rni_stage_limit *former, rni_stage_limit *deadline);
 
 /* The run that begins with that mark, in the batch that the process has; without .timeout. */
 void rni_overtime_arm_in_batch(struct rni_processes *processes, struct rni_process *process, rni_run *run, uint64_t mark, rni_stage_limit *deadline);

@@ -259,8 +259,15 @@ static enum reply converse(rni_processes *processes, rni_process *process, rni_t
 /* Without a bound, a hook or a second iteration a turn neither waits nor is it moved to another process. */
 enum rni_prepared rni_process_prepare(rni_processes *processes, rni_process *process, rni_turn *turn, rn_value *error) {
     uint32_t number = process->number;
+    rni_stage_limit limit; /* no run of it is stopped, but the runtime may close by stopping */
+    rni_overtime_arm(processes, process, turn, NULL, &limit);
     *error = send_turn(process, turn);
     enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
+    rni_overtime_disarm(processes, process, &limit);
+    if (rni_overtime_condemns(&limit)) {
+        *error = rni_overtime_judge(processes, process, &limit, *error);
+        return RNI_PREPARE_FAILED;
+    }
     if (reply == ENDED) return RNI_PREPARED;
     bool is_excused = !rni_process_is(process, number) && (process->ended.status < 0 || process->is_ours_to_blame);
     return reply == NOT_BEGUN || is_excused ? RNI_PREPARE_AGAIN : RNI_PREPARE_FAILED;
@@ -309,11 +316,12 @@ static enum reply stay_there(rni_processes *processes, rni_process *process, rni
     show_iteration(turn, turn->stage);
     bool is_new = process->group < 0;
     if (!rni_limits_apply(processes, process, turn->call.run)) return replace(processes, process, is_new, error);
-    rni_overtime_arm(processes, process, turn, resumed, &stay->limit);
+    rni_overtime_arm(processes, process, turn, resumed ? process->resumed_limit : NULL, &stay->limit);
     if (!resumed) *error = send_turn(process, turn);
     enum reply reply = rni_is_none(*error) ? converse(processes, process, turn, error) : FAILED;
     rni_overtime_disarm(processes, process, &stay->limit);
-    if (reply == FAILED || reply == DIED_BELOW) *error = rni_overtime_judge(processes, process, &stay->limit, *error);
+    bool has_failed = reply == FAILED || reply == DIED_BELOW;
+    if (has_failed && !rni_process_is(process, stay->number)) *error = rni_overtime_judge(processes, process, &stay->limit, *error);
     return reply;
 }
 

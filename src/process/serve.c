@@ -253,6 +253,13 @@ static bool serve_report(rni_process *process, rni_turn *turn, rni_reader *reade
     return true;
 }
 
+static bool serve_stop_self(rni_process *process, rni_turn *turn, rni_reader *reader) {
+    if (!rni_reader_is_done(reader)) return false;
+    if (!process->is_preparing) (void)rn_stop_self(&turn->call); /* that is no run of the runtime */
+    (void)begin_answer(process);
+    return true;
+}
+
 static bool serve_log(rni_process *process, rni_turn *turn, rni_reader *reader) {
     char message[1024], task[RN_NAME_MAX + 1];
     rn_log_record record = {.size = sizeof record, .message = message, .task = task};
@@ -281,6 +288,7 @@ static bool prepare_answer(rni_process *process, rni_turn *turn, uint8_t frame, 
     case RNI_ASK_PENDING: return serve_pending(process, turn, reader);
     case RNI_ASK_STATS: return rni_reader_is_done(reader) && serve_stats(process, turn);
     case RNI_ASK_REPORT: return serve_report(process, turn, reader);
+    case RNI_ASK_STOP_SELF: return serve_stop_self(process, turn, reader);
     case RNI_ASK_LOG: return serve_log(process, turn, reader);
     default: return false;
     }

@@ -439,7 +439,7 @@ static void put_some_state(struct fake *fake) {
 static uint64_t some_future(void) { return roll_below(&dice, 4) ? roll_below(&dice, 5) : odd_number(&dice); }
 
 static void put_some_frame(struct fake *fake) {
-    switch (roll_below(&dice, 14)) {
+    switch (roll_below(&dice, 15)) {
     case 0:
         if (atomic_fetch_add(&runs_started, 1) % 512 < 128) {
             put_start(fake, 1 + roll_below(&dice, 3), roll_below(&dice, 2) ? 0 : 1000, 0, (uint32_t)roll_below(&dice, 4));
@@ -453,6 +453,7 @@ static void put_some_frame(struct fake *fake) {
     case 4: (void)begin(fake, RNI_ASK_STATS); return;
     case 5: rni_put_64(begin(fake, RNI_ASK_REPORT), roll(&dice)); return;
     case 6: put_log(fake, (uint8_t)roll_below(&dice, 4)); return;
+    case 7: (void)begin(fake, RNI_ASK_STOP_SELF); return;
     default: put_some_state(fake); return;
     }
 }
