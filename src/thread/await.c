@@ -193,10 +193,12 @@ int64_t rni_pool_first_deadline(rni_pool *pool) {
 
 /* ---- running the awaited run here ---- */
 
+static bool has_room_for_one(void) { return rni_os_stack_left() > STACK_RESERVE; }
+
 static bool has_stack(const rni_worker *self, bool is_last_resort) {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     uintptr_t used = self->frame > here ? self->frame - here : 0;
-    return is_last_resort ? rni_os_stack_left() > STACK_RESERVE : used < INLINE_STACK;
+    return is_last_resort ? has_room_for_one() : used < INLINE_STACK;
 }
 
 /* Back where it came from: there is room. One that parked meanwhile did not see it. */
@@ -290,10 +292,16 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
                     chain->text);
 }
 
-/* A run of this runtime that runs, and waits for nothing: its worker has just got what it waited for. */
+/*
+ * Whether to look again at a run of this runtime. It runs, and waits for nothing: its worker has just got what it waited for.
+ * Or that worker had begun it since, and has given it back, as those of batches do: now it may be claimed, or others are
+ * there to run it.
+ */
 static bool goes_on(rni_pool *pool, rni_run *run) {
-    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin */
-    if (rni_run_runtime(run) != pool->runtime->index || rni_state_of(word) == RN_WAITING) return false;
+    uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin, and unbegin */
+    if (rni_run_runtime(run) != pool->runtime->index) return false;
+    if (rni_state_of(word) == RN_WAITING) /* GCOVR_EXCL_BR_LINE: likewise */
+        return able_to_run(pool) > 1 || ((word & RNI_CLAIMABLE) && rni_phase(pool->runtime) != RNI_STOPPING && has_room_for_one()); /* GCOVR_EXCL_BR_LINE: of worker processes */
     rni_completion_sleep(&run->done, rni_os_now() + RN_MILLISECONDS(1));
     return true;
 }

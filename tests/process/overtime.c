@@ -438,7 +438,7 @@ static void a_stopped_task_that_goes_on_is_ended(const struct stuck *how, enum s
     if (is_by_close) check(rn_close(runtime, .how = RN_STOP) == RN_OK, "%s: the runtime did not close", how->name);
     else check(rn_stop(future), "%s: it was not told", how->name);
     check_stopped(rn_result(future), how->name, how->says);
-    for (int i = 0; others[i] && i < 8; i++) {
+    for (int i = 0; i < 8 && others[i]; i++) {
         rn_value result = rn_result(others[i]);
         bool is_right = rn_kind(result) == RN_INT || (is_by_close && rn_error_code(result) == RN_CANCELLED);
         check(is_right, "%s: another run noticed", how->name);
