@@ -241,13 +241,13 @@ bool rni_pool_run_awaited(void *worker, rni_run *run) {
 
 enum step { AGAIN, SLEEP, DEADLOCK };
 
-bool rni_pool_waits_for_clock(rni_run *run) {
+static bool waits_for_clock(rni_run *run) {
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with suspend and init */
     return rni_state_of(word) == RN_WAITING && !(word & RNI_CLAIMABLE);
 }
 
-static bool is_in_timers(rni_pool *pool, rni_run *run) {
-    return rni_pool_waits_for_clock(run) && rni_schedule_first_due_with(pool->runtime, run) != RNI_NEVER;
+bool rni_pool_is_in_timers(rni_pool *pool, rni_run *run) {
+    return waits_for_clock(run) && rni_schedule_first_due_with(pool->runtime, run) != RNI_NEVER;
 }
 
 /* With a virtual clock the seat is given up, for otherwise that does not move; and it moves although runs are ready,
@@ -258,7 +258,7 @@ static void sleep_by_kit(rni_pool *pool, rni_run *run, bool is_own, int64_t dead
     /* There may be no timekeeper: every thread waits, the one meant for it too. */
     do {
         if (!rni_keeper_jump(pool)) rni_completion_sleep(&run->done, machine_deadline(pool, 0));
-    } while (is_own && is_in_timers(pool, run) && !is_due(pool, deadline));
+    } while (is_own && rni_pool_is_in_timers(pool, run) && !is_due(pool, deadline));
     rni_parking_come_back(&pool->parking);
     rni_swap_seq_cst(&pool->starved_for, NULL); /* as above */
 }
@@ -269,7 +269,7 @@ static void sleep_by_kit(rni_pool *pool, rni_run *run, bool is_own, int64_t dead
  * other would run it: then it may be claimed in a moment; but one with ticks never.
  */
 static int64_t clock_of(rni_pool *pool, rni_run *run) {
-    if (rni_run_runtime(run) != pool->runtime->index || !rni_pool_waits_for_clock(run)) return RNI_NEVER;
+    if (rni_run_runtime(run) != pool->runtime->index || !waits_for_clock(run)) return RNI_NEVER;
     int64_t due = rni_schedule_first_due_with(pool->runtime, run);
     const rni_plan *plan = rni_run_plan(run);
     return due != RNI_NEVER || (plan && plan->every > 0) ? due : rni_os_now() + RN_MILLISECONDS(1);
@@ -280,7 +280,7 @@ static void keep_time(rni_pool *pool, rni_run *run, int64_t until, bool is_own, 
     if (!pool->runtime->is_virtual) {
         rni_completion_sleep(&run->done, until);
         rni_keeper_look(pool);
-    } else if (is_in_timers(pool, run)) {
+    } else if (rni_pool_is_in_timers(pool, run)) {
         sleep_by_kit(pool, run, is_own, deadline);
     } else {
         rni_completion_sleep(&run->done, machine_deadline(pool, 0));

@@ -14,7 +14,7 @@ bool rni_pool_is_idle(rni_pool *pool) {
     if (!is_quiet(pool)) return false;
     bool has_ready = pool->runtime->seed ? rni_load_seq_cst(&pool->ready.count) > 0 : rni_pool_has_work(pool);
     rni_run *starved_for = rni_load_seq_cst(&pool->starved_for); /* pairs with the swaps in await.c */
-    if (starved_for) has_ready = !rni_pool_waits_for_clock(starved_for);
+    if (starved_for) has_ready = !rni_pool_is_in_timers(pool, starved_for); /* one with ticks that is due is in none */
     else if (has_ready && rni_pool_is_starved(pool)) has_ready = false; /* nobody is left to take it */
     /* posted: pairs with rni_post */
     return !has_ready && !rni_load_seq_cst(&pool->posted) && is_quiet(pool);

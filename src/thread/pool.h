@@ -96,7 +96,7 @@ static inline bool rni_post_has_some(rni_worker *worker) {
 }
 
 /* await.c */
-bool rni_pool_waits_for_clock(rni_run *run); /* it is not due */
+bool rni_pool_is_in_timers(rni_pool *pool, rni_run *run); /* it is not due */
 bool rni_pool_run_awaited(void *worker, rni_run *run);
 int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error);
 void rni_pool_rouse(rn_runtime *runtime, uint32_t index); /* the thread whose *gone was set: it may wait */
