@@ -300,7 +300,7 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
 static bool goes_on(rni_pool *pool, rni_run *run) {
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin, and unbegin */
     if (rni_run_runtime(run) != pool->runtime->index) return false;
-    if (rni_state_of(word) == RN_WAITING) /* GCOVR_EXCL_BR_LINE: likewise */
+    if (rni_state_of(word) == RN_WAITING) /* GCOVR_EXCL_BR_LINE: of worker processes */
         return able_to_run(pool) > 1 || ((word & RNI_CLAIMABLE) && rni_phase(pool->runtime) != RNI_STOPPING && has_room_for_one()); /* GCOVR_EXCL_BR_LINE: of worker processes */
     rni_completion_sleep(&run->done, rni_os_now() + RN_MILLISECONDS(1));
     return true;
