@@ -197,25 +197,20 @@ static const char *end_of(enum rni_step step, bool has_returned) {
     return has_returned ? "it returned once it was told to stop," : "it was told to stop and ended its process";
 }
 
-rn_value rni_overtime_error(rn_value cause, int64_t timeout, int64_t taken, enum rni_step step, bool has_returned) {
+static rn_value late_error(rn_value cause, const char *what, int64_t most, int64_t taken, const char *end) {
     char limit[32], time[32];
-    print_time(limit, timeout);
+    print_time(limit, most);
     print_time(time, taken);
-    const char *end = end_of(step, has_returned);
-    if (!rni_is_error(cause))
-        return rn_error(RN_OVERTIME, "it took longer than its .timeout of %s: %s after %s", limit, end, time);
-    return rn_error_because(cause, RN_OVERTIME, "it took longer than its .timeout of %s: %s after %s", limit, end, time);
+    if (!rni_is_error(cause)) return rn_error(RN_OVERTIME, "it %s of %s: %s after %s", what, limit, end, time);
+    return rn_error_because(cause, RN_OVERTIME, "it %s of %s: %s after %s", what, limit, end, time);
+}
+
+rn_value rni_overtime_error(rn_value cause, int64_t timeout, int64_t taken, enum rni_step step, bool has_returned) {
+    return late_error(cause, "took longer than its .timeout", timeout, taken, end_of(step, has_returned));
 }
 
 static rn_value stop_error(rn_value cause, int64_t grace, int64_t taken, enum rni_step step) {
-    char limit[32], time[32];
-    print_time(limit, grace);
-    print_time(time, taken);
-    const char *end = end_of(step, false);
-    if (!rni_is_error(cause))
-        return rn_error(RN_OVERTIME, "it was stopped, and went on for longer than the .stop_grace of %s: %s after %s", limit, end, time);
-    return rn_error_because(cause, RN_OVERTIME, "it was stopped, and went on for longer than the .stop_grace of %s: %s after %s",
-                            limit, end, time);
+    return late_error(cause, "was stopped, and went on for longer than the .stop_grace", grace, taken, end_of(step, false));
 }
 
 rn_value rni_overtime_judge(const rni_processes *processes, const rni_process *process, const rni_stage_limit *deadline, rn_value error) {
