@@ -9,6 +9,7 @@
  *
  * --canary: a child opens a descriptor more, and the test must fail.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -123,10 +124,39 @@ static void expect_good(pid_t child) {
     check(good, "a child: %s", ending_text(ending, text, sizeof text));
 }
 
+/* How often this process's other threads have given up their processors; 0 while one of them runs. */
+static uint64_t sleeps_of_others(void) {
+    uint64_t sum = 1;
+    DIR *threads = opendir("/proc/self/task");
+    for (struct dirent *entry; threads && (entry = readdir(threads));) {
+        char path[300], line[200], state = 'S';
+        unsigned long long sleeps = 0;
+        if (entry->d_name[0] == '.' || atoi(entry->d_name) == gettid()) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+        FILE *status = fopen(path, "re");
+        while (status && fgets(line, sizeof line, status))
+            (void)(sscanf(line, "State: %c", &state) || sscanf(line, "voluntary_ctxt_switches: %llu", &sleeps));
+        if (status) fclose(status);
+        if (state != 'S') sum = 0;
+        if (sum > 0) sum += sleeps;
+    }
+    if (threads) closedir(threads);
+    return sum;
+}
+
+/* Until all sleep, and have slept since they were looked at before: so none holds a lock of an allocator. */
+static void await_rest(void) {
+    for (uint64_t before = 0, now = sleeps_of_others(); now == 0 || now != before; now = sleeps_of_others()) {
+        before = now;
+        sleep_ns(1000000);
+    }
+}
+
 /* Nothing is being made or ended meanwhile. */
 static void fork_at_rest(void) {
     uint64_t broken = proof_broken();
     run_some(parents, 2);
+    await_rest();
     pid_t child = fork();
     if (child == 0) {
         if (proof_canary) (void)open("/dev/null", O_RDONLY);
@@ -187,6 +217,10 @@ static void *keep_busy(void *unused) {
     return NULL;
 }
 
+/*
+ * AddressSanitizer's allocator does not survive fork() at any moment: a lock of it may stay held in the child (mended in
+ * LLVM 18, https://github.com/llvm/llvm-project/pull/75290). There a child uses the API if the fork was at rest.
+ */
 static void fork_often(uint64_t forks) {
     struct dice dice = dice_of(0);
     pthread_t busy[2];
@@ -201,7 +235,7 @@ static void fork_often(uint64_t forks) {
         pid_t child = fork();
         if (child == 0) {
             look_for_losses();
-            if (i % 20 == 0) use_api();
+            if (i % 20 == 0 && !UNDER_ASAN) use_api();
             end_child(broken);
         }
         expect_good(child);
