@@ -34,13 +34,13 @@ bool rn_stopping(const rn_call *call) {
     enum rni_phase phase = rni_phase(call->runtime);
     uint32_t told = rni_told(call->runtime);
     const rni_plan *plan = rni_run_plan(call->run);
-    bool drains = phase == RNI_DRAINING || (told & RNI_TOLD_DRAIN); /* GCOVR_EXCL_BR_LINE: of worker processes */
-    return phase == RNI_STOPPING || (told & (RNI_TOLD_STOP | RNI_TOLD_HALT | RNI_TOLD_LATE)) || (drains && plan && plan->times == RN_ENDLESS); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    bool drains = phase == RNI_DRAINING || (told & RNI_TOLD_DRAIN); /* LCOV_EXCL_BR_LINE: of worker processes */
+    return phase == RNI_STOPPING || (told & (RNI_TOLD_STOP | RNI_TOLD_HALT | RNI_TOLD_LATE)) || (drains && plan && plan->times == RN_ENDLESS); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 rn_runtime *rn_runtime_of(const rn_call *call) { return rni_runtime_handle(call->runtime); }
 
-uint64_t rn_run_id(const rn_call *call) { return call->run_id ? call->run_id : rni_run_id(call->run); } /* GCOVR_EXCL_BR_LINE: of worker processes */
+uint64_t rn_run_id(const rn_call *call) { return call->run_id ? call->run_id : rni_run_id(call->run); } /* LCOV_EXCL_BR_LINE: of worker processes */
 
 void rn_report(rn_call *call, double fraction) {
     rni_plan *plan = rni_run_plan(call->run);
@@ -52,5 +52,5 @@ void rn_report(rn_call *call, double fraction) {
     memcpy(&bits, &within, sizeof bits);
     rni_store_relaxed(&plan->iteration, call->iteration);
     rni_store_relaxed(&plan->progress, bits);
-    if (rni_host) rni_host->report(call, within); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_host) rni_host->report(call, within); /* LCOV_EXCL_BR_LINE: of worker processes */
 }

@@ -170,7 +170,7 @@ void rni_completion_sleep(rni_completion *completion, int64_t deadline_ns) {
     rni_os_wait(&completion->word, (uint32_t)(word | RNI_WAITED), deadline_ns);
 }
 
-/* GCOVR_EXCL_START: for waits of worker processes, which leave no counts; tests/process/overtime.c */
+/* LCOV_EXCL_START: for waits of worker processes, which leave no counts; tests/process/overtime.c */
 void rni_completion_sleep_unless(rni_completion *completion, int64_t deadline_ns, rni_a32 *gone) {
     uint64_t word = rni_load_acquire(&completion->word); /* pairs with complete */
     do {
@@ -189,4 +189,4 @@ void rni_completion_rouse(rni_completion *completion) {
     } while (!rni_cas_seq_cst(&completion->word, &word, word & ~RNI_WAITED)); /* pairs with sleep, which looks again */
     rni_os_wake(&completion->word, INT32_MAX);
 }
-/* GCOVR_EXCL_STOP */
+/* LCOV_EXCL_STOP */

@@ -82,7 +82,7 @@ static void call_success_or_error(rni_turn *turn, const rni_hooks *hooks) {
 
 static bool enter_stage(rni_turn *turn, enum rni_stage stage) {
     turn->stage = stage;
-    return !turn->publish || turn->publish(turn); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return !turn->publish || turn->publish(turn); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 static __attribute__((noinline)) rn_value failed(rn_call *call, struct rni_lane *lane, rn_value error) {
@@ -119,18 +119,18 @@ static inline void call_function(rni_turn *turn) {
 }
 
 static bool call_on_iter(rni_turn *turn) {
-    if (!enter_stage(turn, RNI_STAGE_ON_ITER)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (!enter_stage(turn, RNI_STAGE_ON_ITER)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
     call_outcome_hook(turn, rni_run_hooks(turn->call.run)->on_iter, "on_iter", RN_ON_ITER);
     return true;
 }
 
 static bool call_final_hooks(rni_turn *turn) {
     const rni_hooks *hooks = rni_run_hooks(turn->call.run);
-    if (turn->stage <= RNI_STAGE_OUTCOME) { /* GCOVR_EXCL_BR_LINE: of worker processes */
-        if (!enter_stage(turn, RNI_STAGE_OUTCOME)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (turn->stage <= RNI_STAGE_OUTCOME) { /* LCOV_EXCL_BR_LINE: of worker processes */
+        if (!enter_stage(turn, RNI_STAGE_OUTCOME)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
         call_success_or_error(turn, hooks);
     }
-    if (!enter_stage(turn, RNI_STAGE_FINISHED)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (!enter_stage(turn, RNI_STAGE_FINISHED)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
     call_outcome_hook(turn, hooks->on_finished, "on_finished", RN_ON_FINISHED);
     return true;
 }
@@ -150,14 +150,14 @@ static void finish(rni_turn *turn) {
 
 static bool is_told_to_stop(const rn_call *call) {
     return (rni_load_relaxed(&call->run->done.word) & RNI_STOP) || rni_phase(call->runtime) == RNI_STOPPING ||
-           (rni_told(call->runtime) & (RNI_TOLD_STOP | RNI_TOLD_HALT)); /* GCOVR_EXCL_BR_LINE: of worker processes */
+           (rni_told(call->runtime) & (RNI_TOLD_STOP | RNI_TOLD_HALT)); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 static bool has_further_iterations(const rni_turn *turn) {
     const rni_plan *plan = turn->plan;
     if (turn->is_hook_failed || is_told_to_stop(&turn->call)) return false;
     if (plan->times != RN_ENDLESS) return turn->call.iteration < plan->times;
-    return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return rni_phase(turn->call.runtime) == RNI_OPEN && !(rni_told(turn->call.runtime) & RNI_TOLD_DRAIN); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 static void drop_outcome(rni_turn *turn) {
@@ -169,15 +169,15 @@ static void drop_outcome(rni_turn *turn) {
 INLINED bool work_here(rni_turn *turn) {
     if (turn->stage == RNI_STAGE_FUNCTION) call_function(turn);
     while (turn->stage <= RNI_STAGE_ON_ITER) {
-        if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_on_iter(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_on_iter(turn)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
         turn->plan = rni_run_plan(turn->call.run); /* a report of progress may have added one */
         if (!turn->plan || !has_further_iterations(turn)) break;
         if (turn->plan->every > 0) return false;
         drop_outcome(turn);
-        if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if (!enter_stage(turn, RNI_STAGE_FUNCTION)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
         call_function(turn);
     }
-    if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_final_hooks(turn)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if ((rni_run_flags(turn->call.run) & RNI_HOOKS) && !call_final_hooks(turn)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
     turn->stage = RNI_STAGE_END;
     return true;
 }
@@ -200,7 +200,7 @@ static bool suspend(rni_turn *turn) {
     plan->has_outcome = true;
     plan->updated = turn->updated;
     plan->has_updated = turn->has_updated;
-    if (!call->runtime->executor->home) /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (!call->runtime->executor->home) /* LCOV_EXCL_BR_LINE: of worker processes */
         plan->last_worker = rni_worker_number(rni_self, call->runtime);
     rni_schedule_next(plan, rni_now(call->runtime));
     rni_store_relaxed(&call->run->place, call->runtime->index); /* on nobody's stack */
@@ -209,7 +209,7 @@ static bool suspend(rni_turn *turn) {
     return false;
 }
 
-/* GCOVR_EXCL_START: for turns that are run in worker processes, which leave no counts; tests/conformance/c_crashes.c */
+/* LCOV_EXCL_START: for turns that are run in worker processes, which leave no counts; tests/conformance/c_crashes.c */
 /* What comes next after a failure, and needs code of the program to be run. */
 enum rni_next rni_turn_next(rni_turn *turn) {
     bool has_hooks = rni_run_flags(turn->call.run) & RNI_HOOKS;
@@ -245,11 +245,11 @@ void rni_turn_fail(rni_turn *turn, rn_value error) {
     case RNI_STAGE_END: rni_drop(error); break;
     }
 }
-/* GCOVR_EXCL_STOP */
+/* LCOV_EXCL_STOP */
 
 INLINED bool work(rni_turn *turn) {
     const rni_executor *executor = turn->call.runtime->executor;
-    return executor->work ? executor->work(turn) : work_here(turn); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return executor->work ? executor->work(turn) : work_here(turn); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 static void run_turn(rni_turn *turn) {

@@ -37,13 +37,13 @@ static inline bool is_over_here(rni_run *run) {
     __builtin_prefetch((const char *)run + (size_t)RNI_AHEAD * RNI_RUN_STRIDE, 1);
     if (is_over(run)) return true;
     rni_thread *self = rni_self;
-    if (!self || !self->worker || !self->call || rni_is_remote(run)) return false; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (!self || !self->worker || !self->call || rni_is_remote(run)) return false; /* LCOV_EXCL_BR_LINE: of worker processes */
     return self->call->runtime->executor->run_awaited(self->worker, run); /* that runtime is open as long as this call */
 }
 
 int rni_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     if (is_over(run)) return RN_OK;
-    if (rni_is_remote(run)) return rni_host->wait(run, timeout_ns, error); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_remote(run)) return rni_host->wait(run, timeout_ns, error); /* LCOV_EXCL_BR_LINE: of worker processes */
     rni_thread *self = rni_self;
     if (!self || !self->worker || !self->call) return await_outside(run, timeout_ns, error);
     rn_runtime *mine = self->call->runtime; /* open as long as this call */
@@ -86,7 +86,7 @@ int rn_wait(rn_future *future, int64_t timeout_ns) {
     return code;
 }
 
-static double refresh(rni_run *run) { return rni_is_remote(run) && !is_over(run) ? rni_host->refresh(run) : 0; } /* GCOVR_EXCL_BR_LINE: of worker processes */
+static double refresh(rni_run *run) { return rni_is_remote(run) && !is_over(run) ? rni_host->refresh(run) : 0; } /* LCOV_EXCL_BR_LINE: of worker processes */
 
 static enum rn_state state(rn_future *future, const char *function) {
     rni_run *run = rni_future_run(future, function);
@@ -108,7 +108,7 @@ double rn_progress(rn_future *future) {
     rni_run *run = rni_future_run(future, "rn_progress");
     double far = run ? refresh(run) : 1;
     if (!run || is_over(run)) return 1;
-    if (rni_is_remote(run)) return far; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_remote(run)) return far; /* LCOV_EXCL_BR_LINE: of worker processes */
     rni_plan *plan = rni_plan_in(rni_load_acquire(&run->plan)); /* pairs with rni_run_add_plan */
     uint64_t bits = plan ? rni_load_relaxed(&plan->progress) : 0;
     double fraction;
@@ -118,7 +118,7 @@ double rn_progress(rn_future *future) {
 
 /* Cancels, or says what became of it: another's cancel is waited for, so that the answer holds. */
 static bool cancel(rni_run *run) {
-    if (rni_is_remote(run)) return rni_host->cancel(run); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_remote(run)) return rni_host->cancel(run); /* LCOV_EXCL_BR_LINE: of worker processes */
     if (rni_run_cancel(run, rni_error_cancelled())) return true;
     uint64_t word;
     while (rni_is_being_cancelled(word = rni_load_acquire(&run->done.word))) rni_pause(); /* pairs with cancel */
@@ -138,13 +138,13 @@ bool rn_cancel(rn_future *future) {
 static void tell(rni_run *run) {
     rni_world_lock();
     rn_runtime *runtime = rni_world_runtime(rni_run_runtime(run));
-    if (runtime && runtime->executor && runtime->executor->told && runtime->pool) runtime->executor->told(runtime, run); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (runtime && runtime->executor && runtime->executor->told && runtime->pool) runtime->executor->told(runtime, run); /* LCOV_EXCL_BR_LINE: of worker processes */
     rni_world_unlock();
 }
 
 static bool stop(rni_run *run) {
     if (is_over(run)) return false;
-    if (rni_is_remote(run)) return rni_host->stop(run); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_remote(run)) return rni_host->stop(run); /* LCOV_EXCL_BR_LINE: of worker processes */
     uint64_t word = rni_completion_stop(&run->done);
     if (rni_is_over(word)) return false;
     if (rni_state_of(word) != RN_WAITING) {
@@ -169,7 +169,7 @@ bool rn_stop(rn_future *future) {
 
 bool rn_stop_self(rn_call *call) {
     bool is_told = stop(call->run);
-    if (is_told && rni_host) rni_host->stop_self(call); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (is_told && rni_host) rni_host->stop_self(call); /* LCOV_EXCL_BR_LINE: of worker processes */
     return is_told;
 }
 
@@ -196,7 +196,7 @@ int rn_add_done_callback(rn_future *future, rn_done_fn *function, void *context)
 void rn_release(rn_future *future) {
     rni_run *run = rni_future_run(future, "rn_release");
     if (!run || rni_run_is_static(run)) return;
-    if (rni_is_remote(run)) rni_host->release(run); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_remote(run)) rni_host->release(run); /* LCOV_EXCL_BR_LINE: of worker processes */
     switch (rni_completion_release(&run->done)) {
     case RNI_NO: rni_misuse("rn_release: the future %p has been released", (void *)future);
     case RNI_LAST: rni_run_give_back(run); break;

@@ -48,8 +48,8 @@ rni_plan *rni_run_add_plan(rni_run *run, int64_t born) {
 
 rni_plan *rni_run_add_bounded_plan(rni_run *run, int64_t born, const rni_bounds *bounds) {
     rni_thread *self = rni_thread_get();
-    rni_bounded_plan *bounded = self ? rni_slab_take(&self->slabs[RNI_CLASS_BOUNDED], RNI_BOUNDED_STRIDE) : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
-    if (!bounded) return NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    rni_bounded_plan *bounded = self ? rni_slab_take(&self->slabs[RNI_CLASS_BOUNDED], RNI_BOUNDED_STRIDE) : NULL; /* LCOV_EXCL_BR_LINE: of worker processes */
+    if (!bounded) return NULL; /* LCOV_EXCL_BR_LINE: of worker processes */
     bounded->bounds = *bounds;
     init_plan(&bounded->plan, run, born);
     rni_store_relaxed(&run->flags, rni_run_flags(run) | RNI_BOUNDED);
@@ -73,7 +73,7 @@ void rni_plan_set_name(rni_plan *plan, const char *name) {
 }
 
 static __attribute__((noinline)) void free_plan(const rni_run *run, rni_plan *plan) {
-    enum rni_class class_of = rni_run_flags(run) & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    enum rni_class class_of = rni_run_flags(run) & RNI_BOUNDED ? RNI_CLASS_BOUNDED : RNI_CLASS_PLAN; /* LCOV_EXCL_BR_LINE: of worker processes */
     rni_slab_give(slab_of(class_of), plan, class_of);
 }
 

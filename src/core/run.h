@@ -81,7 +81,7 @@ static inline rni_hooks *rni_run_hooks(const rni_run *run) { return rni_run_side
 static inline rni_plan *rni_plan_in(uint64_t word) { return word & 1 ? NULL : (rni_plan *)(uintptr_t)word; }
 static inline rni_plan *rni_run_plan(rni_run *run) { return rni_plan_in(rni_load_relaxed(&run->plan)); }
 static inline const rni_bounds *rni_run_bounds(rni_run *run) {
-    return rni_run_flags(run) & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL; /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return rni_run_flags(run) & RNI_BOUNDED ? &((const rni_bounded_plan *)rni_run_plan(run))->bounds : NULL; /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 /* What a run that waits for the clock waits by; NULL: it never does. */

@@ -195,7 +195,7 @@ static rn_runtime *open_with(const rn_options *given) {
     if (rn_is_none(error)) error = open_executor(runtime, &options);
     runtime->open_error = error;
     bool is_plain = !runtime->is_virtual && !runtime->seed && runtime->queue_limit == 0 && !runtime->is_threadless;
-    rni_store_relaxed(&runtime->is_plain, is_plain && runtime->executor && !runtime->executor->accept); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    rni_store_relaxed(&runtime->is_plain, is_plain && runtime->executor && !runtime->executor->accept); /* LCOV_EXCL_BR_LINE: of worker processes */
     if (!rn_is_none(error)) {
         runtime->executor = NULL;
         rni_store_release(&runtime->phase, RNI_FAILED); /* pairs with the load in start() */
@@ -243,8 +243,8 @@ int rn_get_stats(rn_runtime *handle, rn_stats *stats) {
     if (!runtime) return code;
     if (!stats) return RN_INVALID;
     rn_stats now = {.size = sizeof now};
-    bool is_remote = rni_host && runtime == rni_host->runtime; /* GCOVR_EXCL_BR_LINE: of worker processes */
-    code = is_remote ? rni_host->stats(&now) : look_at_stats(runtime, &now); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    bool is_remote = rni_host && runtime == rni_host->runtime; /* LCOV_EXCL_BR_LINE: of worker processes */
+    code = is_remote ? rni_host->stats(&now) : look_at_stats(runtime, &now); /* LCOV_EXCL_BR_LINE: of worker processes */
     if (code != RN_OK) return code;
     rn_value error = rni_grown_write(&grown_stats, &now, stats);
     code = rn_is_none(error) ? RN_OK : rn_error_code(error);

@@ -129,7 +129,7 @@ static int64_t delay_of(rn_runtime *runtime, const rn_task *task) {
 static bool fill_plan(rn_runtime *runtime, rni_run *run, const rn_task *task) {
     int64_t now = rni_now(runtime);
     rni_bounds bounds = rni_bounds_of(task);
-    rni_plan *plan = is_bounded(task) ? rni_run_add_bounded_plan(run, now, &bounds) : rni_run_add_plan(run, now); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    rni_plan *plan = is_bounded(task) ? rni_run_add_bounded_plan(run, now, &bounds) : rni_run_add_plan(run, now); /* LCOV_EXCL_BR_LINE: of worker processes */
     if (!plan) return false;
     plan->times = task->times ? task->times : task->every ? RN_ENDLESS : 1;
     plan->every = task->every;
@@ -242,8 +242,8 @@ static bool launch(rn_runtime *runtime, rni_lane *lane, rni_run *run, enum admis
 /* Starts a run that was counted in. NULL: *error says why not. */
 static rn_future *start_entered(rn_runtime *runtime, rni_lane *lane, const rn_task *task, uint32_t flags,
                                 rn_value *error) {
-    if (is_bounded(task) && !runtime->executor->work) *error = rni_bounds_refused(task); /* GCOVR_EXCL_BR_LINE: of worker processes */
-    if (rni_is_none(*error) && runtime->executor->accept) *error = runtime->executor->accept(runtime, task); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (is_bounded(task) && !runtime->executor->work) *error = rni_bounds_refused(task); /* LCOV_EXCL_BR_LINE: of worker processes */
+    if (rni_is_none(*error) && runtime->executor->accept) *error = runtime->executor->accept(runtime, task); /* LCOV_EXCL_BR_LINE: of worker processes */
     if (!rni_is_none(*error)) return NULL;
     if (runtime->is_threadless && is_timed(task)) {
         *error = rn_error(RN_NO_THREADS, "the system refused every thread, and a schedule needs one");
@@ -371,7 +371,7 @@ static rn_future *start_any(rn_runtime *handle, const rn_task *task, uint32_t fl
     *error = runtime ? rni_none() : rni_code_error(code);
     if (runtime && rni_phase(runtime) == RNI_FAILED) *error = rn_keep(runtime->open_error);
     if (rni_is_none(*error)) *error = read_task(&task, &whole);
-    if (rni_is_none(*error) && rni_host && runtime == rni_host->runtime) { /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_is_none(*error) && rni_host && runtime == rni_host->runtime) { /* LCOV_EXCL_BR_LINE: of worker processes */
         future = rni_host->start(task, flags, error);
     } else if (rni_is_none(*error)) {
         rni_lane *lane = find_lane(runtime, serial);

@@ -216,7 +216,7 @@ static rn_value take_line(struct source *source, const char *name, const char **
     if (!is_next(source, name)) return rn_error(RN_INVALID, "line %u is not '%s: ...'", source->line, name);
     const unsigned char *start = source->at + strlen(name) + 2;
     const unsigned char *end = memchr(start, '\n', (size_t)(source->end - start));
-    RNI_ASSERT(end); /* GCOVR_EXCL_BR_LINE: the header ends with one */
+    RNI_ASSERT(end); /* LCOV_EXCL_BR_LINE: the header ends with one */
     source->at = end + 1;
     *text = unescape(source, start, end);
     if (*text) return rni_none();

@@ -30,7 +30,7 @@ static void put(struct text *text, const char *format, ...) {
     va_start(arguments, format);
     int length = vsnprintf(text->bytes + text->length, text->size - text->length, format, arguments);
     va_end(arguments);
-    if (length < 0) return; /* GCOVR_EXCL_BR_LINE: no format that is used here fails */
+    if (length < 0) return; /* LCOV_EXCL_BR_LINE: no format that is used here fails */
     size_t room = text->size - text->length - 1;
     text->length += (size_t)length < room ? (size_t)length : room;
 }
@@ -284,7 +284,8 @@ static void put_last_words(struct text *text, const rni_remains *remains) {
 /* ------------------------------------------------------------------------------------------------
  * The error
  */
-#define TEXT_BYTES ((size_t)96 * 1024) /* 64 frames, or a tail of which each byte is escaped, have room */
+/* Room for a tail of which each byte is escaped, or 64 frames in files with names of up to 300 such bytes; more is left out. */
+#define TEXT_BYTES ((size_t)96 * 1024)
 
 struct work {
     struct frame frames[RNI_OS_CRASH_FRAMES];

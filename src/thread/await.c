@@ -30,7 +30,7 @@ static bool is_over(rni_run *run) {
 }
 
 /* Whoever asked for the wait is not there any more. */
-static bool is_abandoned(const rni_worker *self) { return self->gone && rni_load_seq_cst(self->gone); /* pairs with note_death */ } /* GCOVR_EXCL_BR_LINE: of worker processes */
+static bool is_abandoned(const rni_worker *self) { return self->gone && rni_load_seq_cst(self->gone); /* pairs with note_death */ } /* LCOV_EXCL_BR_LINE: of worker processes */
 
 static rni_worker *worker_of(rni_run *run) {
     uint32_t place = rni_load_relaxed(&run->place);
@@ -145,8 +145,8 @@ static void sleep_on(rni_worker *self, rni_run *run, int64_t deadline) {
     if (pool->is_kit) rni_pool_poke(pool);
     if (rni_pool_has_work(pool)) rni_parking_notify(&pool->parking);
     if (rni_load_seq_cst(&pool->runtime->settlers)) rni_outside_wake_due(pool->runtime); /* as a worker that parks */
-    while (!is_over(run) && !is_due(pool, deadline) && !is_abandoned(self)) { /* GCOVR_EXCL_BR_LINE: of worker processes */
-        if (self->gone) rni_completion_sleep_unless(&run->done, machine_deadline(pool, deadline), self->gone); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    while (!is_over(run) && !is_due(pool, deadline) && !is_abandoned(self)) { /* LCOV_EXCL_BR_LINE: of worker processes */
+        if (self->gone) rni_completion_sleep_unless(&run->done, machine_deadline(pool, deadline), self->gone); /* LCOV_EXCL_BR_LINE: of worker processes */
         else rni_completion_sleep(&run->done, machine_deadline(pool, deadline));
     }
     rni_mutex_lock(&rni_waits_lock);
@@ -234,7 +234,7 @@ static inline __attribute__((always_inline)) bool runs_here(rni_worker *self, rn
 }
 
 bool rni_pool_run_awaited(void *worker, rni_run *run) {
-    return may_run_here(worker) && runs_here(worker, run, false) && is_over(run); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    return may_run_here(worker) && runs_here(worker, run, false) && is_over(run); /* LCOV_EXCL_BR_LINE: of worker processes */
 }
 
 /* ---- the wait ---- */
@@ -300,8 +300,8 @@ static rn_value deadlock_error(const struct chain *chain, bool is_cycle_found) {
 static bool goes_on(rni_pool *pool, rni_run *run) {
     uint64_t word = rni_load_acquire(&run->done.word); /* pairs with begin, and unbegin */
     if (rni_run_runtime(run) != pool->runtime->index) return false;
-    if (rni_state_of(word) == RN_WAITING) /* GCOVR_EXCL_BR_LINE: of worker processes */
-        return able_to_run(pool) > 1 || ((word & RNI_CLAIMABLE) && rni_phase(pool->runtime) != RNI_STOPPING && has_room_for_one()); /* GCOVR_EXCL_BR_LINE: of worker processes */
+    if (rni_state_of(word) == RN_WAITING) /* LCOV_EXCL_BR_LINE: of worker processes */
+        return able_to_run(pool) > 1 || ((word & RNI_CLAIMABLE) && rni_phase(pool->runtime) != RNI_STOPPING && has_room_for_one()); /* LCOV_EXCL_BR_LINE: of worker processes */
     rni_completion_sleep(&run->done, rni_os_now() + RN_MILLISECONDS(1));
     return true;
 }
@@ -382,7 +382,7 @@ static bool is_over_soon(rni_run *run) {
     return false;
 }
 
-/* GCOVR_EXCL_START: likewise for worker processes; tests/process/overtime.c */
+/* LCOV_EXCL_START: likewise for worker processes; tests/process/overtime.c */
 void rni_pool_rouse(rn_runtime *runtime, uint32_t index) {
     rni_mutex_lock(&rni_waits_lock);
     rni_pool *pool = runtime->pool; /* NULL: its threads have ended */
@@ -390,13 +390,13 @@ void rni_pool_rouse(rn_runtime *runtime, uint32_t index) {
     if (worker && worker->waits_for) rni_completion_rouse(&worker->waits_for->done);
     rni_mutex_unlock(&rni_waits_lock);
 }
-/* GCOVR_EXCL_STOP */
+/* LCOV_EXCL_STOP */
 
 int rni_pool_await(rni_run *run, int64_t timeout_ns, rn_value *error) {
     rni_worker *self = rni_self->worker;
     int64_t deadline = rni_deadline(self->pool->runtime, timeout_ns);
     while (!is_over(run)) {
-        if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT; /* GCOVR_EXCL_BR_LINE: of worker processes */
+        if (is_due(self->pool, deadline) || is_abandoned(self)) return RN_TIMED_OUT; /* LCOV_EXCL_BR_LINE: of worker processes */
         /* With a time-out it is not run here: nobody knows how long it takes. */
         bool inlines = deadline < 0 && may_run_here(self);
         if ((inlines && runs_here(self, run, false)) || is_over_soon(run)) continue;

@@ -37,7 +37,7 @@ void *rni_deque_pop(rni_deque *deque) {
     void *item = NULL;
     if (top == bottom) { /* The last one: thieves may want it too, so the owner takes it as a thief does. */
         item = rni_load_relaxed(&deque->items[bottom & MASK]);
-        if (!rni_cas_seq_cst(&deque->top, &top, top + 1)) item = NULL; /* GCOVR_EXCL_BR_LINE: tests/model runs it */
+        if (!rni_cas_seq_cst(&deque->top, &top, top + 1)) item = NULL; /* LCOV_EXCL_BR_LINE: tests/model runs it */
     }
     /* Empty now. Release: pairs with the loads of bottom in steal, as every store to it. */
     rni_store_release(&deque->bottom, bottom + 1);

@@ -12,7 +12,7 @@ static rni_worker *addressee(rni_pool *pool, rni_run *run) {
     const rni_executor *executor = pool->runtime->executor;
     const rni_plan *plan = rni_run_plan(run);
     if (!plan) return NULL; /* it has not begun */
-    uint32_t number = executor->home ? executor->home(pool->runtime, plan) : plan->last_worker; /* GCOVR_EXCL_BR_LINE: as in turns */
+    uint32_t number = executor->home ? executor->home(pool->runtime, plan) : plan->last_worker; /* LCOV_EXCL_BR_LINE: as in turns */
     if (number == 0 || number > pool->threads_max) return NULL;
     return rni_load_acquire(&pool->workers[number - 1]); /* pairs with rni_pool_start_thread */
 }

@@ -50,7 +50,7 @@ static size_t detail_size(const struct sink *sink, rn_value detail) {
     enum rn_kind kind = rn_kind(detail);
     if (kind == RN_NONE || kind == RN_BUFFER || sink->nest == RNI_WIRE_NEST) return 0;
     struct sink count = {.bytes = NULL, .nest = sink->nest + 1};
-    return put_value(&count, detail) && count.size <= UINT32_MAX ? count.size : 0; /* GCOVR_EXCL_BR_LINE: of 4 GiB */
+    return put_value(&count, detail) && count.size <= UINT32_MAX ? count.size : 0; /* LCOV_EXCL_BR_LINE: of 4 GiB */
 }
 
 static void put_detail(struct sink *sink, rn_value detail, size_t size) {
@@ -302,7 +302,8 @@ static bool read_detail(const struct parts *parts, rn_value *detail) {
         rn_drop(value);
         return false;
     }
-    *detail = rni_is_error(value) && rni_value_is_plain(value) ? rni_none() : value;
+    bool is_blank = rni_is_error(value) && rni_value_is_plain(value);
+    *detail = is_blank ? rni_none() : value;
     return true;
 }
 

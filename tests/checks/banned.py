@@ -23,7 +23,7 @@ EXCEPTIONS = {
     'src/process/worker.c': [ENDS],                  # a worker process is ours to end
     'src/process/worker_batch.c': [ENDS],
 }
-MARKER = re.compile(r'(GCOVR?_EXCL\w*)(.*)')
+MARKER = re.compile(r'(LCOV_EXCL\w*)(.*)')
 
 
 def problems_of_words(root):
@@ -47,7 +47,7 @@ def problems_of_text(root):
 
 
 def problems_of_markers(root):
-    """Code that the coverage leaves out says why: GCOVR_EXCL_BR_LINE: the reason."""
+    """Code that the coverage leaves out says why: LCOV_EXCL_BR_LINE: the reason."""
     for path in files(root, ['src']):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             match = MARKER.search(line)
@@ -70,6 +70,6 @@ run('the library has no banned construct', problems, {
     'an atomic operation of its own': canary('atomic_load_explicit(&word, memory_order_relaxed);'),
     'a change of the process': canary('signal(SIGPIPE, SIG_IGN);'),
     'what is not finished': canary('/* TO' 'DO: more */'),
-    'a coverage marker without a reason': canary('if (x) /* GCOVR_EXCL_BR_LINE */'),
+    'a coverage marker without a reason': canary('if (x) /* LCOV_EXCL_BR_LINE */'),
     'text that is not ASCII': canary('/* \u00e9 */'),
 })

@@ -235,6 +235,18 @@ TEST(a_record_may_hold_anything) {
     }
 }
 
+TEST(frames_for_which_there_is_no_room_are_left_out) {
+    rni_os_crash *record = blank(SIGSEGV, SEGV_MAPERR);
+    rni_store_relaxed(&record->frame_count, RNI_OS_CRASH_FRAMES);
+    rni_store_relaxed(&record->file_count, 1);
+    memset(record->files[0].path, 1, RNI_OS_CRASH_PATH);
+    for (uint32_t i = 0; i < RNI_OS_CRASH_FRAMES; i++) record->frames[i] = (rni_os_crash_frame){.address = i + 1, .file = 0};
+    describe_record(record);
+    assert_says("killed by SIGSEGV (11)");
+    assert_says("#0 \\x01\\x01");
+    assert_silent("#63 ");
+}
+
 /* ---- last words ---- */
 
 static void describe_words(const char *words, size_t length, bool is_cut) {

@@ -81,21 +81,8 @@ uint64_t random_below(uint64_t *state, uint64_t limit) { return next_random(stat
 /* ------------------------------------------------------------------------------------------------
  * Children
  */
-#ifdef UNIT_COVERAGE
-void __gcov_dump(void); /* of gcc's libgcov: a process that does not end by exit() counts for nothing without it */
-static void write_counters(void) { __gcov_dump(); }
-#else
-static void write_counters(void) {}
-#endif
-
 static pid_t child;
 static int child_stderr;
-
-/* Returns into abort(), which then ends the process. */
-static void on_abort(int number) {
-    (void)number;
-    write_counters();
-}
 
 bool child_begins(void) {
     int ends[2];
@@ -113,14 +100,12 @@ bool child_begins(void) {
     dup2(ends[1], STDERR_FILENO);
     close(ends[0]);
     close(ends[1]);
-    signal(SIGABRT, on_abort);
     alarm(HANG_GUARD_SECONDS / 2);
     return true;
 }
 
 void child_ends(int status) {
     fflush(stderr);
-    write_counters();
     _exit(status);
 }
 
