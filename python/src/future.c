@@ -213,21 +213,52 @@ static int wait_by_arguments(future_object *self, const char *method, PyObject *
     return 0;
 }
 
+/* One that Python began, as a daemon. Those that it only knows of, the core's among them, call themselves daemons too. */
+static bool is_daemon_thread(void) {
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *thread = threading ? PyObject_CallMethod(threading, "current_thread", NULL) : NULL;
+    PyObject *daemon = thread ? PyObject_GetAttrString(thread, "daemon") : NULL;
+    PyObject *known_only = daemon == Py_True ? PyObject_GetAttrString(threading, "_DummyThread") : NULL;
+    bool is_one = known_only && PyObject_IsInstance(thread, known_only) == 0;
+    PyErr_Clear();
+    Py_XDECREF(known_only);
+    Py_XDECREF(daemon);
+    Py_XDECREF(thread);
+    Py_XDECREF(threading);
+    return is_one;
+}
+
+/*
+ * At its end the interpreter takes a daemon thread away wherever it is, and aborts if that is within a write to stderr. So
+ * the end of the runtimes, which wakes those that wait, shall not have them print a traceback: SystemExit is printed by
+ * nobody.
+ */
+static bool ends_with_interpreter(const future_object *self) {
+    if (!self->state->is_ending) return false;
+    PyObject *closed = PyObject_GetAttrString(self->state->errors, "Closed");
+    bool is_by_close = is_cancelled(self) || (closed && PyObject_IsInstance(self->outcome, closed) == 1);
+    PyErr_Clear();
+    Py_XDECREF(closed);
+    return is_by_close && is_daemon_thread();
+}
+
+static PyObject *raise_outcome(const future_object *self) {
+    if (ends_with_interpreter(self)) PyErr_SetNone(PyExc_SystemExit);
+    else PyErr_SetObject((PyObject *)Py_TYPE(self->outcome), self->outcome);
+    return NULL;
+}
+
 static PyObject *result(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     future_object *self = future_of(object);
     if (!self->outcome && wait_by_arguments(self, "result", args, count, names) < 0) return NULL;
-    if (!self->raises) return Py_NewRef(self->outcome);
-    PyErr_SetObject((PyObject *)Py_TYPE(self->outcome), self->outcome);
-    return NULL;
+    return self->raises ? raise_outcome(self) : Py_NewRef(self->outcome);
 }
 
 static PyObject *exception(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     future_object *self = future_of(object);
     if (!self->outcome && wait_by_arguments(self, "exception", args, count, names) < 0) return NULL;
     if (!self->raises) Py_RETURN_NONE;
-    if (!is_cancelled(self)) return Py_NewRef(self->outcome);
-    PyErr_SetObject((PyObject *)Py_TYPE(self->outcome), self->outcome);
-    return NULL;
+    return is_cancelled(self) ? raise_outcome(self) : Py_NewRef(self->outcome);
 }
 
 /* ------------------------------------------------------------------------------------------------

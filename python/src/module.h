@@ -51,6 +51,7 @@ typedef struct module_state {
     PyObject *empty_tuple;
     PyObject *runium_name, *iterations_name, *remaining_name; /* 'runium', ... */
     unsigned long main_thread;    /* the one that gets signals */
+    bool is_ending;               /* close_all() was called: the interpreter ends */
     runtime_object *runtimes;     /* those that are open, linked by next; borrowed */
     uint64_t last_id;             /* of a task_object */
 } module_state;

@@ -302,6 +302,7 @@ PyObject *close_all(PyObject *module, PyObject *unused) {
     (void)unused;
     module_state *state = module_state_of(module);
     enum rn_close_how how = RN_DRAIN;
+    state->is_ending = true;
     while (state->runtimes) {
         runtime_object *self = (runtime_object *)Py_NewRef(state->runtimes);
         int closed = close_runtime(self, how, 0);

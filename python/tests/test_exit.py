@@ -3,6 +3,7 @@ import pytest
 
 START = '''
 import atexit, os, signal, sys, threading, time
+from concurrent.futures import CancelledError
 import runium
 from runium.core import Runium
 mode = sys.argv[1]
@@ -70,7 +71,52 @@ runium.new_task(int).run()
 future = rn.new_task(int).run(every=3600, start_in=3600)
 threading.Thread(target=future.result, daemon=True).start()
 time.sleep(0.05)
-''', 0, '', None),
+''', 0, '', ''),
+    'daemon threads wait, and there is time to unwind them': ('''
+future = rn.new_task(int).run(every=3600, start_in=3600)
+def wait(method):
+    try:
+        method()
+    finally:
+        print("unwound", flush=True)
+for method in future.result, future.exception:
+    thread = threading.Thread(target=wait, args=(method,), daemon=True)
+    thread.start()
+    atexit.register(thread.join)
+time.sleep(0.05)
+''', 0, 'unwound\n' * 2, ''),
+    'a daemon thread waits for runs without end': ('''
+def wait():
+    while True:
+        rn.new_task(int).run().result()
+thread = threading.Thread(target=wait, daemon=True)
+thread.start()
+atexit.register(thread.join)
+time.sleep(0.05)
+''', 0, '', ''),
+    'a thread that is no daemon waits for a future': ('''
+future = rn.new_task(int).run(every=3600, start_in=3600)
+def wait():
+    try:
+        future.result()
+    except CancelledError:
+        print("cancelled")
+threading.Thread(target=wait).start()
+time.sleep(0.05)
+''', 0, 'cancelled\n', ''),
+    'a task waits for a future': ('''
+future = Runium(max_workers=1).new_task(int).run(every=3600, start_in=3600)
+def wait():
+    try:
+        future.result()
+    except CancelledError:
+        print("cancelled")
+if mode == "multithreading":
+    rn.new_task(wait).run()
+    time.sleep(0.05)
+else:
+    print("cancelled")
+''', 0, 'cancelled\n', ''),
     'a daemon thread starts runs without end': ('''
 def start():
     while True:
